@@ -1,0 +1,1 @@
+//! What every feed shares: provider contract, registry, lifecycle, supervision and status.

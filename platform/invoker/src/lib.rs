@@ -1,0 +1,1 @@
+//! The sandbox pool, the runtimes, and the logs of one run.

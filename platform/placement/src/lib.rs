@@ -1,0 +1,1 @@
+//! Which invoker runs an activation.

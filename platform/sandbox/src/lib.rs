@@ -1,0 +1,1 @@
+//! The sandbox an action runs in.

@@ -1,0 +1,1 @@
+//! Entities, activations, code and keys, kept.

@@ -1,0 +1,1 @@
+//! One event source each.

@@ -1,0 +1,1 @@
+//! End to end: faults, escapes, the simulator's long runs, benchmarks.

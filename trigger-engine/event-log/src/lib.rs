@@ -1,0 +1,1 @@
+//! The event log: a segmented, checksummed, group-committed append-only log.

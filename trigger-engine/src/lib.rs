@@ -1,0 +1,1 @@
+//! Ingest, matching, dispatch, retries, dead letters and replay.
