@@ -1,0 +1,57 @@
+# The project's commands. `make run` and `make test` are all a newcomer needs.
+
+# One profile and one folder for everything that is built to be tested.
+CI := --profile ci
+BIN := target/ci/evoke
+RELEASE := target/release/evoke
+DATA ?= data
+LISTEN ?= 127.0.0.1:3233
+
+.PHONY: run build test check unit e2e bench kill-test power-test simulate deny clean-data
+
+## run: builds the hub, starts it with the quickstart applied, streams activations. Ctrl-C ends it.
+run:
+	@scripts/setup.sh run
+	@cargo build --release --quiet -p evoke
+	@scripts/first-minute.sh $(RELEASE) $(DATA) $(LISTEN)
+
+build:
+	cargo build --release -p evoke
+
+## test: everything, cheapest first.
+test:
+	@scripts/setup.sh test
+	$(MAKE) check
+	cargo build $(CI) -p evoke
+	EVOKE_BIN=$(CURDIR)/$(BIN) cargo test $(CI) --workspace
+
+check:
+	cargo fmt --all --check
+	cargo clippy $(CI) --workspace --all-targets -- -D warnings
+
+## kill-test, power-test: the fault tests at full length.
+kill-test:
+	cargo build $(CI) -p evoke
+	EVOKE_FULL=1 EVOKE_BIN=$(CURDIR)/$(BIN) cargo test $(CI) -p evoke-tests --test kill9 -- --nocapture
+
+power-test:
+	cargo build $(CI) -p evoke
+	EVOKE_FULL=1 EVOKE_BIN=$(CURDIR)/$(BIN) cargo test $(CI) -p evoke-tests --test power_cut -- --nocapture
+
+## simulate: SEEDS seeds of the simulator from FROM; a failing one replays by its number.
+SEEDS ?= 10000
+FROM ?= 0
+simulate:
+	cargo run $(CI) -p evoke-tests --bin simulate -- --from $(FROM) --seeds $(SEEDS)
+
+## bench: every row of SPECIFICATION.md against its control.
+bench:
+	@scripts/setup.sh test
+	cargo build --release -p evoke -p evoke-tests --bins
+	target/release/bench --evoke $(RELEASE)
+
+deny:
+	cargo deny check
+
+clean-data:
+	rm -rf $(DATA)
