@@ -1,1 +1,28 @@
-//! The event log: a segmented, checksummed, group-committed append-only log.
+//! The event log: one ordered, durable sequence of records, append-only.
+//!
+//! Nothing here knows what a record means, except that records of [`Stream::FEED_POSITION`] carry
+//! the state that the append guard compares with. What decides (frames, scan, commit, recovery,
+//! retention) is plain values without files, clocks or threads; [`SegmentLog`] is the thin shell
+//! that gives them a directory.
+//!
+//! To add another log: implement [`EventLog`] and run [`conformance`] on it.
+
+pub mod conformance;
+mod cursor;
+mod event_log;
+mod feeds;
+mod limits;
+mod memory;
+mod read;
+mod record;
+
+pub use cursor::{Cursor, CursorError};
+pub use event_log::{EventLog, PendingAppend, Watermark};
+pub use feeds::{FEED_REMOVED, FeedPosition, FeedRevision, MAX_FEED_STATE};
+pub use limits::Limits;
+pub use memory::{MemoryLog, MemoryOptions};
+pub use read::{
+    DedupEntry, DedupPage, DropError, Health, Item, LogSizes, Lost, Page, ReadError, ReadLimit,
+    Retention, SegmentId, SegmentInfo, StoredRecord, Unreadable,
+};
+pub use record::{Append, AppendError, Appended, Class, Guard, Malformed, Record, Stream};
