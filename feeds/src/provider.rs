@@ -1,0 +1,118 @@
+//! The provider contract: what a source of events must do.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use evoke_schemas::{EntityName, Event, Namespace};
+use serde_json::Value;
+
+use crate::{clock::Clock, fields::Fields, sink::FeedKey};
+
+/// A kind of source.
+///
+/// A source reads, never acknowledges: the position goes with the events into the log, and a
+/// restart opens at the newest position that is durable there. So a source keeps nothing.
+#[async_trait]
+pub trait Provider: Send + Sync + std::fmt::Debug + 'static {
+    /// Name in the table and in a feed's `provider`.
+    const NAME: &'static str;
+    /// The parameters, checked.
+    type Parameters: Send + Sync + 'static;
+
+    /// Reads the parameters. Every mistake is noted in `fields`, which also refuses the members
+    /// that were not asked for; `None` where no parameters can be made.
+    fn parameters(fields: &mut Fields<'_>) -> Option<Self::Parameters>;
+
+    /// Opens the source after `position`; without one, at the source's present end, so that the
+    /// first batch pins where the feed began.
+    ///
+    /// # Errors
+    /// [`SourceError`]: whether to try again.
+    async fn open(
+        &self,
+        feed: FeedContext,
+        parameters: Self::Parameters,
+        position: Option<Bytes>,
+    ) -> Result<Box<dyn Source>, SourceError>;
+
+    /// A position for people; its text where it is text.
+    fn show_position(position: &[u8]) -> Value {
+        serde_json::from_slice(position)
+            .unwrap_or_else(|_not_json| String::from_utf8_lossy(position).into())
+    }
+}
+
+/// An open source.
+#[async_trait]
+pub trait Source: Send + std::fmt::Debug {
+    /// Waits for the next batch; `None` when the source has ended for good.
+    ///
+    /// May be dropped at any await: what was read and not yielded must come again when the
+    /// source is opened at the position of the last batch that was kept.
+    ///
+    /// # Errors
+    /// [`SourceError`]: whether to try again.
+    async fn next(&mut self) -> Result<Option<Batch>, SourceError>;
+
+    /// Is told how the batch of the last [`Source::next`] ended, before the next is asked for.
+    ///
+    /// # Errors
+    /// Of a refused batch that the source cannot do without.
+    async fn ended(&mut self, end: BatchEnd) -> Result<(), SourceError>;
+}
+
+/// Events of a source with the position after them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// In the source's order; ids derived from the source, the same whenever it is read again.
+    pub events: Vec<Event>,
+    /// Opening here gives what comes after these events.
+    pub position: Bytes,
+}
+
+/// How a batch ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BatchEnd {
+    /// Durable: what the source wants to be told (an offset for lag tools) may be told now.
+    Kept,
+    /// The hub can never take it as it is, for this reason. The position has not moved.
+    Refused(String),
+}
+
+/// Why a source cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Open it again after a wait.
+    #[error("{0}")]
+    Retry(String),
+    /// Of no use until the feed's configuration changes.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+/// Whose events a source yields.
+#[derive(Clone, Debug)]
+pub struct FeedContext {
+    /// The feed and its generation; ids of events are derived from the uid.
+    pub key: FeedKey,
+    /// Namespace of the feed.
+    pub namespace: Namespace,
+    /// Name of the feed.
+    pub name: EntityName,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl FeedContext {
+    /// `/namespaces/<ns>/feeds/<name>`: the `source` of events that have no better one.
+    #[must_use]
+    pub fn source(&self) -> String {
+        let segment = |name: &str| name.replace(' ', "%20");
+        format!(
+            "/namespaces/{}/feeds/{}",
+            segment(self.namespace.as_str()),
+            segment(self.name.as_str())
+        )
+    }
+}

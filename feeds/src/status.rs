@@ -1,0 +1,63 @@
+//! What a feed is doing, as people are shown it.
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// Where a feed stands.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FeedStatus {
+    /// In one word.
+    pub state: FeedState,
+    /// Why it is in that state, where that is not plain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Generation of the configuration at work.
+    pub generation: u64,
+    /// Where the source stands, as its provider shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<Value>,
+    /// When the hub last took events from it. Unit: epoch milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_event: Option<u64>,
+    /// The newest error, kept after recovery.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// When it is tried again. Unit: epoch milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<u64>,
+}
+
+/// A feed's state in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FeedState {
+    /// The source is being opened.
+    Connecting,
+    /// Events are read.
+    Running,
+    /// It rests because it was told to.
+    Paused,
+    /// A batch waits until the hub takes it.
+    Waiting,
+    /// It stopped with an error; tried again at `nextTry`, or not until its configuration changes.
+    Failed,
+    /// The source has ended: nothing will come any more.
+    Finished,
+}
+
+impl FeedStatus {
+    /// The status of a feed that has done nothing yet.
+    #[must_use]
+    pub fn new(state: FeedState, generation: u64) -> Self {
+        Self {
+            state,
+            reason: None,
+            generation,
+            position: None,
+            last_event: None,
+            last_error: None,
+            next_try: None,
+        }
+    }
+}
