@@ -5,20 +5,27 @@
 //! [`Provider`] and the readable table [`Registry`].
 //!
 //! What decides over time ([`lifecycle`]) is plain code on values; [`Supervisor`] is its shell.
+//!
+//! To add a source: implement [`Provider`] and [`Source`], add it to the providers' table, and
+//! give [`conformance`] a bench for it.
 
 mod clock;
-
+pub mod conformance;
 mod fields;
-
+pub mod lifecycle;
+mod memory;
 mod provider;
+mod pump;
 mod registry;
 mod sink;
 mod status;
+mod supervisor;
 
 pub use clock::{Clock, SystemClock};
 pub use fields::{Fields, Mistakes};
-
+pub use memory::MemorySink;
 pub use provider::{Batch, BatchEnd, FeedContext, Provider, Source, SourceError};
 pub use registry::{ParametersError, Registry};
 pub use sink::{Ack, EventSink, FeedBatch, FeedKey, SinkError, StoredPosition};
 pub use status::{FeedState, FeedStatus};
+pub use supervisor::{Supervisor, SupervisorClosed};

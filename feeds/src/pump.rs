@@ -1,0 +1,196 @@
+//! The task of one feed: opens its source at the durable position and appends what it yields.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use evoke_schemas::Feed;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    lifecycle::{End, backoff_ms},
+    provider::{Batch, BatchEnd, FeedContext, Source, SourceError},
+    registry::Erased,
+    sink::{EventSink, FeedBatch, FeedKey, SinkError},
+    status::{FeedState, FeedStatus},
+};
+
+/// Longest time that a sink's wish to wait is followed without asking again.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+/// Shortest wait before a full sink is asked again.
+const MIN_WAIT: Duration = Duration::from_millis(10);
+
+/// Status shared by a feed's task, which writes it, and those who read it.
+#[derive(Clone, Debug)]
+pub(crate) struct StatusCell(Arc<Mutex<FeedStatus>>);
+
+/// One run of a feed's task.
+#[derive(Debug)]
+pub(crate) struct Pump {
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) provider: Arc<dyn Erased>,
+    pub(crate) sink: Arc<dyn EventSink>,
+    pub(crate) context: FeedContext,
+    pub(crate) status: StatusCell,
+    pub(crate) cancel: CancellationToken,
+}
+
+/// What an append came to.
+enum Sent {
+    Kept { revision: u64 },
+    Refused(String),
+    Cancelled,
+}
+
+// === impl StatusCell ===
+
+impl StatusCell {
+    pub(crate) fn new(status: FeedStatus) -> Self {
+        Self(Arc::new(Mutex::new(status)))
+    }
+
+    pub(crate) fn get(&self) -> FeedStatus {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn change(&self, change: impl FnOnce(&mut FeedStatus)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn enter(&self, state: FeedState) {
+        self.change(|status| {
+            status.state = state;
+            status.reason = None;
+            status.next_try = None;
+        });
+    }
+}
+
+// === impl Pump ===
+
+impl Pump {
+    /// Works until the source ends, fails, or the task is told to end; an append under way is
+    /// finished first.
+    pub(crate) async fn run(self) -> End {
+        let mut progressed = false;
+        match self.work(&mut progressed).await {
+            Ok(end) => end,
+            Err(SourceError::Fatal(reason)) => End::Fatal(reason),
+            Err(SourceError::Retry(reason)) => End::Retry { reason, progressed },
+        }
+    }
+
+    async fn work(&self, progressed: &mut bool) -> Result<End, SourceError> {
+        self.status.enter(FeedState::Connecting);
+        let Some((mut source, mut revision)) = self.open().await? else {
+            return Ok(if self.cancel.is_cancelled() { End::Drained } else { End::Superseded });
+        };
+        self.status.enter(FeedState::Running);
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => return Ok(End::Drained),
+                next = source.next() => next?,
+            };
+            let Some(batch) = next else { return Ok(End::Finished) };
+            match self.send(revision, batch).await {
+                Ok(Sent::Kept { revision: next }) => {
+                    revision = next;
+                    *progressed = true;
+                    source.ended(BatchEnd::Kept).await?;
+                }
+                Ok(Sent::Refused(reason)) => source.ended(BatchEnd::Refused(reason)).await?,
+                Ok(Sent::Cancelled) => return Ok(End::Drained),
+                Err(SinkError::Superseded) => return Ok(End::Superseded),
+                Err(error) => return Err(SourceError::Retry(error.to_string())),
+            }
+        }
+    }
+
+    /// The source at the durable position, with the revision that the first append must name;
+    /// `None` where the feed is another's by now or the task was told to end.
+    async fn open(&self) -> Result<Option<(Box<dyn Source>, u64)>, SourceError> {
+        let stored = match self.sink.position(self.key().uid).await {
+            Ok(stored) => stored,
+            Err(SinkError::Superseded) => return Ok(None),
+            Err(error) => return Err(SourceError::Retry(error.to_string())),
+        };
+        let Ok(revision) = self.key().first_revision(stored.as_ref()) else { return Ok(None) };
+        let position = stored.map(|stored| stored.position);
+        self.show(position.as_ref());
+        let opening = self.provider.open(self.context.clone(), &self.feed.parameters, position);
+        let source = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return Ok(None),
+            source = opening => source?,
+        };
+        Ok(Some((source, revision)))
+    }
+
+    /// Appends, waiting as long as the sink has no room or no trigger.
+    async fn send(&self, revision: u64, batch: Batch) -> Result<Sent, SinkError> {
+        let has_events = !batch.events.is_empty();
+        let batch = FeedBatch {
+            feed: self.key(),
+            revision,
+            namespace: self.feed.namespace.clone(),
+            trigger: self.feed.trigger.clone(),
+            events: batch.events,
+            position: batch.position,
+        };
+        let mut missing = 0;
+        loop {
+            let (wait, why) = match self.sink.append(&batch).await {
+                Ok(ack) => {
+                    self.kept(&batch.position, has_events);
+                    return Ok(Sent::Kept { revision: ack.revision });
+                }
+                Err(SinkError::Refused(reason)) => return Ok(Sent::Refused(reason)),
+                Err(full @ SinkError::Full { retry_after }) => {
+                    (retry_after.clamp(MIN_WAIT, MAX_WAIT), full.to_string())
+                }
+                Err(none @ SinkError::NoTrigger(_)) => {
+                    missing += 1;
+                    (Duration::from_millis(backoff_ms(missing)), none.to_string())
+                }
+                Err(end @ (SinkError::Superseded | SinkError::Unavailable(_))) => return Err(end),
+            };
+            self.waiting(wait, why);
+            tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => return Ok(Sent::Cancelled),
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    fn key(&self) -> FeedKey {
+        self.context.key
+    }
+
+    fn show(&self, position: Option<&Bytes>) {
+        let shown = position.map(|position| self.provider.show_position(position));
+        self.status.change(|status| status.position = shown);
+    }
+
+    fn kept(&self, position: &Bytes, has_events: bool) {
+        self.show(Some(position));
+        self.status.enter(FeedState::Running);
+        if has_events {
+            let now = self.context.clock.now_ms();
+            self.status.change(|status| status.last_event = Some(now));
+        }
+    }
+
+    fn waiting(&self, wait: Duration, why: String) {
+        let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let next_try = self.context.clock.now_ms().saturating_add(wait);
+        self.status.change(|status| {
+            status.state = FeedState::Waiting;
+            status.reason = Some(why);
+            status.next_try = Some(next_try);
+        });
+    }
+}

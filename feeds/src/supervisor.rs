@@ -1,0 +1,140 @@
+//! The shell around the lifecycle: one task per feed, started, drained, aborted and started again.
+
+mod driver;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use evoke_schemas::{EntityUid, Feed};
+use serde_json::{Map, Value};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    pump::StatusCell,
+    registry::{ParametersError, Registry},
+    sink::EventSink,
+    status::FeedStatus,
+};
+
+/// Wishes that may wait for the driver; who wishes more waits.
+const COMMANDS: usize = 64;
+
+/// Statuses of all feeds, by identity.
+type Statuses = Arc<Mutex<HashMap<EntityUid, StatusCell>>>;
+
+/// Runs the feeds that are wanted.
+///
+/// On cancel a task drains, then is aborted after 10 s; on error it is started again after
+/// 200 ms, doubling to 10 s. At most one task of a feed runs here at a time, and what a task of
+/// a former owner still sends is refused by the sink's guard.
+#[derive(Debug)]
+pub struct Supervisor {
+    registry: Arc<Registry>,
+    commands: mpsc::Sender<Command>,
+    statuses: Statuses,
+    stop: CancellationToken,
+    driver: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The supervisor has been shut down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the feeds are shutting down")]
+pub struct SupervisorClosed;
+
+#[derive(Debug)]
+enum Command {
+    Apply { feed: Box<Feed>, settled: oneshot::Sender<()> },
+    Remove { uid: EntityUid, settled: oneshot::Sender<()> },
+}
+
+impl Supervisor {
+    /// A supervisor without feeds. Call it inside a tokio runtime.
+    #[must_use]
+    pub fn new(
+        registry: Arc<Registry>,
+        sink: Arc<dyn EventSink>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let statuses = Statuses::default();
+        let stop = CancellationToken::new();
+        let driver = driver::Driver::new(
+            driver::Parts { registry: Arc::clone(&registry), sink, clock },
+            Arc::clone(&statuses),
+            stop.clone(),
+        );
+        let driver = Mutex::new(Some(tokio::spawn(driver.run(inbox))));
+        Arc::new(Self { registry, commands, statuses, stop, driver })
+    }
+
+    /// Whether a feed of this provider and these parameters can be made.
+    ///
+    /// # Errors
+    /// [`ParametersError`] names every mistake, for the user.
+    pub fn check(
+        &self,
+        provider: &str,
+        parameters: &Map<String, Value>,
+    ) -> Result<(), ParametersError> {
+        self.registry.check(provider, parameters)
+    }
+
+    /// Makes the feed as it is wanted: CREATE, UPDATE, PAUSE and UNPAUSE. A generation that is
+    /// not newer than the last one is ignored. Returns when no task of an earlier generation runs
+    /// any more (10 s at most).
+    ///
+    /// # Errors
+    /// [`SupervisorClosed`].
+    pub async fn apply(&self, feed: Feed) -> Result<(), SupervisorClosed> {
+        self.ask(|settled| Command::Apply { feed: Box::new(feed), settled }).await
+    }
+
+    /// Removes the feed: DELETE. Returns when its task has ended (10 s at most): nothing of it
+    /// comes after. Its position is let go in the background.
+    ///
+    /// Take it out of the store first, so that a crash in between does not bring it back.
+    ///
+    /// # Errors
+    /// [`SupervisorClosed`].
+    pub async fn remove(&self, uid: EntityUid) -> Result<(), SupervisorClosed> {
+        self.ask(|settled| Command::Remove { uid, settled }).await
+    }
+
+    /// What the feed is doing: READ.
+    #[must_use]
+    pub fn status(&self, uid: EntityUid) -> Option<FeedStatus> {
+        let statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
+        statuses.get(&uid).map(StatusCell::get)
+    }
+
+    /// Ends every task: drains, then aborts after 10 s. Calling it twice is fine.
+    pub async fn shutdown(&self) {
+        self.stop.cancel();
+        let driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(driver) = driver
+            && let Err(error) = driver.await
+        {
+            tracing::error!(%error, "the feeds' driver failed");
+        }
+    }
+
+    async fn ask(
+        &self,
+        command: impl FnOnce(oneshot::Sender<()>) -> Command,
+    ) -> Result<(), SupervisorClosed> {
+        let (settled, done) = oneshot::channel();
+        let sent = self.commands.send(command(settled)).await;
+        sent.map_err(|_returned| SupervisorClosed)?;
+        done.await.map_err(|_dropped| SupervisorClosed)
+    }
+}
+
+#[cfg(test)]
+mod tests;
