@@ -1,1 +1,16 @@
-//! One event source each.
+//! One event source each, behind the contract of the feed room.
+//!
+//! Invariant: a provider knows its source and nothing of rules, actions or the platform.
+//!
+//! To add one: a file with an `impl Provider`, a line in [`registry`], a bench in the
+//! conformance test.
+
+pub mod alarms;
+
+use evoke_feeds::Registry;
+
+/// Every provider there is.
+#[must_use]
+pub fn registry() -> Registry {
+    Registry::new().with(alarms::Alarms)
+}

@@ -1,0 +1,54 @@
+//! Every provider of the table does what the feed room's contract asks.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use evoke_feeds::{
+    Clock, Registry,
+    conformance::{self, Bench, TestClock},
+};
+use evoke_providers::registry;
+use serde_json::{Map, Value, json};
+
+/// Ticks are made by letting time pass.
+struct AlarmBench {
+    clock: Arc<TestClock>,
+}
+
+#[async_trait]
+impl Bench for AlarmBench {
+    fn provider(&self) -> &'static str {
+        "alarms"
+    }
+
+    fn registry(&self) -> Arc<Registry> {
+        Arc::new(registry())
+    }
+
+    fn parameters(&self) -> Map<String, Value> {
+        json!({"every": "1s", "misfire": "all"}).as_object().cloned().unwrap_or_default()
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock) as Arc<dyn Clock>
+    }
+
+    async fn produce(&self, events: usize) {
+        tokio::time::sleep(Duration::from_secs(events as u64)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_provider_conforms() {
+    for name in registry().names() {
+        match name {
+            "alarms" => {
+                conformance::all(|| async {
+                    AlarmBench { clock: TestClock::at(1_700_000_000_000) }
+                })
+                .await;
+            }
+            other => panic!("provider `{other}` has no bench"),
+        }
+    }
+}
