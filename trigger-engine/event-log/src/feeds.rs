@@ -127,6 +127,15 @@ impl FeedTable {
         self.feeds.iter().map(|(feed, position)| (*feed, position))
     }
 
+    /// Takes what `newer` knows.
+    pub fn merge(&mut self, newer: &Self) {
+        for (feed, position) in newer.iter() {
+            if self.feeds.get(&feed).is_none_or(|known| known.at <= position.at) {
+                self.feeds.insert(feed, position.clone());
+            }
+        }
+    }
+
     /// Forgets a feed.
     pub fn remove(&mut self, feed: u128) {
         self.feeds.remove(&feed);

@@ -7,20 +7,31 @@
 //!
 //! To add another log: implement [`EventLog`] and run [`conformance`] on it.
 
+pub mod commit;
 pub mod conformance;
 mod cursor;
 mod event_log;
 mod feeds;
+pub mod frame;
+mod index;
 mod limits;
 mod memory;
+mod prepare;
 mod read;
 mod record;
+pub mod recovery;
+pub mod scan;
+pub mod segment;
+#[cfg(test)]
+mod testing;
 
 pub use cursor::{Cursor, CursorError};
 pub use event_log::{EventLog, PendingAppend, Watermark};
-pub use feeds::{FEED_REMOVED, FeedPosition, FeedRevision, MAX_FEED_STATE};
+pub use feeds::{FEED_REMOVED, FeedPosition, FeedRevision, FeedTable, MAX_FEED_STATE};
+pub use index::{Block, SegmentIndex, Summary};
 pub use limits::Limits;
 pub use memory::{MemoryLog, MemoryOptions};
+pub use prepare::Prepared;
 pub use read::{
     DedupEntry, DedupPage, DropError, Health, Item, LogSizes, Lost, Page, ReadError, ReadLimit,
     Retention, SegmentId, SegmentInfo, StoredRecord, Unreadable,

@@ -12,13 +12,14 @@ use tokio::sync::watch;
 
 use crate::cursor::Cursor;
 use crate::event_log::{EventLog, PendingAppend, Watermark};
-use crate::feeds::{self, FEED_REMOVED, FeedPosition, FeedTable};
+use crate::feeds::{FEED_REMOVED, FeedPosition, FeedTable};
 use crate::limits::Limits;
+use crate::prepare;
 use crate::read::{
     DedupEntry, DedupPage, DropError, Health, Item, LogSizes, Page, ReadError, ReadLimit,
     Retention, SegmentId, SegmentInfo, StoredRecord,
 };
-use crate::record::{Append, AppendError, Appended, Class, Malformed, Record, Stream};
+use crate::record::{Append, AppendError, Appended, Class, Record, Stream};
 
 /// Entries of one dedup chunk.
 const DEDUP_CHUNK: usize = 10_000;
@@ -113,7 +114,7 @@ impl MemoryLog {
     }
 
     fn take(&self, append: Append) -> Result<Appended, AppendError> {
-        check_batch(&append, &self.options.limits)?;
+        prepare::check(&append, &self.options.limits)?;
         let time_ms = self.now_ms();
         let mut state = self.state();
         if let Some(guard) = &append.guard {
@@ -233,29 +234,6 @@ impl EventLog for MemoryLog {
     async fn failed(&self) -> Arc<str> {
         std::future::pending().await
     }
-}
-
-/// Checks a batch against the bounds of every log.
-pub(crate) fn check_batch(append: &Append, limits: &Limits) -> Result<(), Malformed> {
-    let count = append.records.len();
-    if count == 0 {
-        return Err(Malformed::Empty);
-    }
-    if count > limits.batch_records {
-        return Err(Malformed::TooMany { count, limit: limits.batch_records });
-    }
-    let mut total = 0;
-    for (index, record) in append.records.iter().enumerate() {
-        let (bytes, limit) = (record.data.len(), limits.record_bytes);
-        if bytes > limit || u32::try_from(bytes).is_err() {
-            return Err(Malformed::RecordTooLarge { index, bytes, limit });
-        }
-        total += bytes;
-    }
-    if total > limits.batch_bytes {
-        return Err(Malformed::BatchTooLarge { bytes: total, limit: limits.batch_bytes });
-    }
-    feeds::check_shape(append)
 }
 
 // === impl State ===
