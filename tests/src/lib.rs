@@ -1,1 +1,3 @@
 //! End to end: faults, escapes, the simulator's long runs, benchmarks.
+
+pub mod fault;

@@ -1,0 +1,14 @@
+//! Faults from outside: a hub that is killed, a disk that forgets what was not synced, and the proof that nothing is lost.
+//!
+//! `powercut`, `picture`, `cut`: the disk. `hub`: the process. `client`, `workload`: events in, records out.
+//! `verdict`: the assertion, on values. `campaign`: one whole test.
+
+pub mod campaign;
+pub mod client;
+pub mod cut;
+pub mod error;
+pub mod hub;
+pub mod picture;
+pub mod powercut;
+pub mod verdict;
+pub mod workload;

@@ -1,0 +1,85 @@
+//! The power goes at random while events are posted, and the disk forgets what was not synced: nothing acknowledged is lost.
+//!
+//! 20 cuts and 2,000 events; with EVOKE_FULL=1, 50 and 20,000. `EVOKE_SEED` repeats a run's choices.
+//! That the test can fail is shown by the same test with the log's syncs taken out, and that it sees every write by an audit.
+
+use std::{fs, path::Path, time::Duration};
+
+use evoke_tests::fault::{
+    campaign::{self, Disk, Outcome, Plan},
+    error::FaultError,
+    hub::Launch,
+    powercut::{PowerCut, Watch},
+    verdict::Problem,
+    workload::{self, Load, Posting},
+};
+
+/// Below the data directory: where acknowledged events are kept.
+const LOG: &str = "/data/log";
+
+#[expect(clippy::print_stdout, reason = "the seed repeats a failing run")]
+async fn cuts(
+    cuts: usize,
+    events: usize,
+    watch: Watch,
+    room: &Path,
+) -> Result<Outcome, FaultError> {
+    let seed = campaign::seed();
+    println!("EVOKE_SEED={seed}: {cuts} cuts, {events} events, {watch:?}");
+    let load = Load { events, connections: 8, per_second: 300, seed };
+    let stall = Duration::from_secs(if watch.drop_sync.is_some() { 5 } else { 30 });
+    let plan = Plan { load, kills: cuts, disk: Disk::Forgets(watch), stall, seed };
+    let outcome = campaign::run(&plan, Launch::of_the_hub(room)?, room).await?;
+    println!("{}", outcome.story());
+    Ok(outcome)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_acknowledged_event_outlives_every_power_cut() {
+    let full = std::env::var_os("EVOKE_FULL").is_some();
+    let (count, events) = if full { (50, 20_000) } else { (20, 2_000) };
+    let room = campaign::room("power-cut").expect("a room");
+    let outcome = cuts(count, events, Watch::default(), &room).await.expect("carried out");
+    assert_eq!(outcome.problems, [], "{}: {}", room.display(), outcome.story());
+    assert_eq!(outcome.evidence.acknowledged.len(), events);
+    assert!(outcome.cut.sectors_lost > 0, "the cuts lost nothing: {}", outcome.story());
+    fs::remove_dir_all(room).expect("cleaned up");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_the_syncs_of_the_log_taken_out_events_are_lost() {
+    let room = campaign::room("power-cut-unsynced").expect("a room");
+    let watch = Watch { drop_sync: Some(LOG.into()), ..Watch::default() };
+    let outcome = cuts(4, 300, watch, &room).await.expect("carried out");
+    let lost = outcome.problems.iter().any(|problem| matches!(problem, Problem::Lost { .. }));
+    assert!(lost, "without syncs nothing was lost: {}", outcome.story());
+    fs::remove_dir_all(room).expect("cleaned up");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_write_to_the_data_directory_goes_past_libc() {
+    let room = campaign::room("power-cut-audit").expect("a room");
+    let mut launch = Launch::of_the_hub(&room).expect("the hub");
+    let disk = PowerCut::new(&launch.data, &room.join("side")).expect("prepared");
+    launch.environment.extend(disk.environment(&Watch { audit: true, drop_sync: None }));
+    let rules = workload::rules(1);
+    // The second start recovers what the first left: another code path that writes.
+    for seed in [1, 2] {
+        let mut hub = launch.start().expect("started");
+        hub.ready().await.expect("ready");
+        assert!(disk.watches(hub.pid()));
+        let mut client = launch.client().expect("credentials");
+        workload::set_up(&mut client, &rules).await.expect("set up");
+        let load = Load { events: 100, connections: 4, per_second: 100, seed };
+        let mut posting = Posting::start(load, &launch).expect("started");
+        posting.acknowledged(load.events).await.expect("posted");
+        hub.stop().await.expect("stopped");
+        let unseen = disk.audit().expect("readable");
+        assert!(
+            unseen.is_empty(),
+            "{}: written past libc or by another process: {unseen:#?}",
+            room.display()
+        );
+    }
+    fs::remove_dir_all(room).expect("cleaned up");
+}
