@@ -113,7 +113,7 @@ pub trait EntityStore: Send + Sync {
     /// [`StoreError::Conflict`] names the first entity that was not as expected.
     async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Revision>, StoreError>;
 
-    /// Entities by time of change, newest first.
+    /// Entities by time of change, newest first; of the same time by revision.
     ///
     /// # Errors
     /// [`StoreError::Corrupted`] and [`StoreError::Failed`].

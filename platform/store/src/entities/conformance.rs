@@ -127,6 +127,11 @@ async fn newest_first(store: &dyn EntityStore) {
     let other = EntityQuery { namespace: Namespace::new("gues").unwrap(), ..all };
     assert_eq!(names(store, other).await, Vec::<String>::new());
     assert_eq!(store.all(Collection::Packages).await.unwrap().len(), 3);
+    for name in ["f", "e", "g"] {
+        store.apply(vec![put(package(name, 9), Expect::New)]).await.unwrap();
+    }
+    let part = EntityQuery { limit: 4, ..query(Collection::Packages) };
+    assert_eq!(names(store, part).await, ["guest/g", "guest/e", "guest/f", "guest/c"]);
 }
 
 async fn rules_by_trigger(store: &dyn EntityStore) {

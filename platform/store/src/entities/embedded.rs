@@ -244,7 +244,7 @@ impl<'t> Writer<'t> {
         }
         let value = head.before(&serde_json::to_vec(&entity).map_err(StoreError::failed)?);
         self.documents.insert(key.as_bytes(), value.as_slice())?;
-        let listed = list_key(&key, head.collection, head.updated);
+        let listed = list_key(&key, &head);
         self.by_time.insert(listed.as_slice(), [].as_slice())?;
         if head.collection == Collection::Rules {
             let linked = [&head.link.0, key.as_bytes()].concat();
@@ -267,7 +267,7 @@ impl<'t> Writer<'t> {
     /// Takes what points to the former document, and its secret.
     fn forget(&mut self, key: &str, head: Option<Head>) -> Result<(), StoreError> {
         let Some(head) = head else { return Ok(()) };
-        self.by_time.remove(list_key(key, head.collection, head.updated).as_slice())?;
+        self.by_time.remove(list_key(key, &head).as_slice())?;
         match head.collection {
             Collection::Rules => {
                 self.by_trigger.remove([&head.link.0, key.as_bytes()].concat().as_slice())?;

@@ -11,7 +11,7 @@ use crate::{StoreError, disk::Bytes};
 pub(super) const DOCUMENTS: Bytes = TableDefinition::new("entities");
 /// uid → sealed credential.
 pub(super) const SECRETS: Bytes = TableDefinition::new("secrets");
-/// Namespace, kind, inverted time, name → nothing.
+/// Namespace, kind, inverted time, inverted revision, name → nothing.
 pub(super) const BY_TIME: Bytes = TableDefinition::new("entities-by-time");
 /// Trigger's uid, rule's name → nothing.
 pub(super) const BY_TRIGGER: Bytes = TableDefinition::new("rules-by-trigger");
@@ -95,17 +95,18 @@ pub(super) fn prefix(namespace: &str, collection: Collection) -> Vec<u8> {
     [namespace.as_bytes(), &[0, tag(collection)]].concat()
 }
 
-pub(super) fn list_key(name: &str, collection: Collection, updated: u64) -> Vec<u8> {
+pub(super) fn list_key(name: &str, head: &Head) -> Vec<u8> {
     let namespace = name.split('/').next().unwrap_or_default();
-    let mut key = prefix(namespace, collection);
-    key.extend((!updated).to_be_bytes());
+    let mut key = prefix(namespace, head.collection);
+    key.extend((!head.updated).to_be_bytes());
+    key.extend((!head.revision.0).to_be_bytes());
     key.extend(name.as_bytes());
     key
 }
 
 /// The document's key in a listing key whose prefix has `skip` bytes.
 pub(super) fn name_of_list_key(key: &[u8], skip: usize) -> &[u8] {
-    key.get(skip + 8..).unwrap_or_default()
+    key.get(skip + 16..).unwrap_or_default()
 }
 
 pub(super) fn decode<T: DeserializeOwned>(key: &[u8], json: &[u8]) -> Result<T, StoreError> {
