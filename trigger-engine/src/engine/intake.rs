@@ -1,0 +1,199 @@
+//! The shell of ingest: a short lock around the core, the log's answers awaited outside it.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use evoke_event_log::{EventLog, Item, PendingAppend};
+use evoke_schemas::{Namespace, Position};
+use hashbrown::HashMap;
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+
+use super::Clock;
+use crate::{
+    accepted::Accepted,
+    incoming::Incoming,
+    ingest::{Batch, Cap, FeedMark, Ingest, IngestEffect, IngestError, IngestInput, Prepared, Token},
+    record::{HeldRecord, Home, StoredEvent, stream},
+};
+
+type Answer = Result<Vec<Accepted>, IngestError>;
+
+/// Accepts events; shared by all who bring some.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    log: Arc<dyn EventLog>,
+    clock: Clock,
+    state: Mutex<State>,
+    /// Work of batches whose submitter went away; it is finished all the same.
+    orphans: TaskTracker,
+}
+
+#[derive(Debug)]
+struct State {
+    core: Ingest,
+    waiting: HashMap<Token, oneshot::Sender<Answer>>,
+    last: Token,
+}
+
+/// What one batch has outside the core.
+enum Work {
+    Sync(Token, PendingAppend),
+    Read(Token, Position, Pin<Box<dyn Future<Output = Option<Arc<StoredEvent>>> + Send>>),
+}
+
+/// Drives a batch's work to its end, even where nobody waits for it any more: what the core has
+/// begun, others may be waiting for.
+struct Driven {
+    intake: Arc<Intake>,
+    work: VecDeque<Work>,
+}
+
+// === impl Intake ===
+
+impl Intake {
+    pub(crate) fn new(core: Ingest, log: Arc<dyn EventLog>, clock: Clock) -> Self {
+        let state = Mutex::new(State { core, waiting: HashMap::new(), last: 0 });
+        Self { log, clock, state, orphans: TaskTracker::new() }
+    }
+
+    /// Accepts a batch; returns when it is durable.
+    pub(crate) async fn ingest(
+        self: &Arc<Self>,
+        events: Vec<Incoming>,
+        feed: Option<FeedMark>,
+    ) -> Answer {
+        let batch = Batch { events: events.into_iter().map(Prepared::new).collect(), feed };
+        let (answer, receiver) = oneshot::channel();
+        let work = {
+            let mut state = self.lock();
+            state.last += 1;
+            let token = state.last;
+            state.waiting.insert(token, answer);
+            self.step(&mut state, IngestInput::Submit { token, batch })
+        };
+        Driven { intake: Arc::clone(self), work }.await;
+        match receiver.await {
+            Ok(answer) => answer,
+            Err(closed) => Err(IngestError::Unavailable(closed.to_string())),
+        }
+    }
+
+    /// Closes a namespace, or opens it.
+    pub(crate) fn set_closed(&self, namespace: Namespace, cap: Option<Cap>) {
+        let input = match cap {
+            Some(cap) => IngestInput::Close { namespace, cap },
+            None => IngestInput::Open { namespace },
+        };
+        let work = self.step(&mut self.lock(), input);
+        debug_assert!(work.is_empty(), "opening and closing is done at once");
+    }
+
+    /// Works on the core, which holds the index too. The closure must be short.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Ingest) -> T) -> T {
+        work(&mut self.lock().core)
+    }
+
+    /// Waits until the work of those that went away is done.
+    pub(crate) async fn drained(&self) {
+        self.orphans.close();
+        self.orphans.wait().await;
+        self.orphans.reopen();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn step(&self, state: &mut State, input: IngestInput) -> VecDeque<Work> {
+        let mut effects = Vec::with_capacity(2);
+        state.core.step(input, self.clock.now_ms(), &mut effects);
+        let mut work = VecDeque::new();
+        for effect in effects {
+            match effect {
+                IngestEffect::Append { token, append } => {
+                    work.push_back(Work::Sync(token, self.log.submit(append)));
+                }
+                IngestEffect::Confirm { token, position } => {
+                    let read = read_event(Arc::clone(&self.log), position);
+                    work.push_back(Work::Read(token, position, Box::pin(read)));
+                }
+                IngestEffect::Answer { token, answer } => {
+                    if let Some(waiting) = state.waiting.remove(&token) {
+                        // The submitter may be gone; the events are accepted none the less.
+                        drop(waiting.send(answer));
+                    }
+                }
+            }
+        }
+        work
+    }
+}
+
+/// The event that stands at `position`, or was copied there; `None` where there is none to read.
+pub(crate) async fn read_event(
+    log: Arc<dyn EventLog>,
+    position: Position,
+) -> Option<Arc<StoredEvent>> {
+    let record = match log.get(position).await {
+        Ok(Some(Item::Record(record))) => record,
+        Ok(Some(Item::Unreadable(_) | Item::Lost(_)) | None) => return None,
+        Err(error) => {
+            tracing::warn!(%error, %position, "an event could not be read");
+            return None;
+        }
+    };
+    let data = match record.stream {
+        stream::EVENT | stream::INVOCATION => record.data,
+        stream::PARKED | stream::DEAD => match HeldRecord::decode(record.data).ok()?.home {
+            Home::Copy(data) => data,
+            Home::At(_) => return None,
+        },
+        _ => return None,
+    };
+    StoredEvent::decode(data).ok().map(Arc::new)
+}
+
+// === impl Driven ===
+
+impl Future for Driven {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        while let Some(work) = this.work.front_mut() {
+            let input = match work {
+                Work::Sync(token, append) => match Pin::new(append).poll(context) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(appended)) => IngestInput::Synced { token: *token, appended },
+                    Poll::Ready(Err(error)) => IngestInput::Refused { token: *token, error },
+                },
+                Work::Read(token, position, read) => match read.as_mut().poll(context) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(stored) => {
+                        IngestInput::Confirmed { token: *token, position: *position, stored }
+                    }
+                },
+            };
+            this.work.pop_front();
+            let more = this.intake.step(&mut this.intake.lock(), input);
+            this.work.extend(more);
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Driven {
+    fn drop(&mut self) {
+        let work = std::mem::take(&mut self.work);
+        if !work.is_empty() && tokio::runtime::Handle::try_current().is_ok() {
+            let intake = Arc::clone(&self.intake);
+            self.intake.orphans.spawn(Self { intake, work });
+        }
+    }
+}
