@@ -268,15 +268,37 @@ impl<T> CommitCore<T> {
 
     /// Takes what happened and says what to do.
     pub fn step(&mut self, input: Input<T>, now_ms: u64) -> Vec<Effect<T>> {
+        self.step_all([input], now_ms)
+    }
+
+    /// Takes several inputs at once, so that all their batches can be of one group.
+    pub fn step_all(
+        &mut self,
+        inputs: impl IntoIterator<Item = Input<T>>,
+        now_ms: u64,
+    ) -> Vec<Effect<T>> {
         let mut effects = Vec::new();
+        for input in inputs {
+            self.take(input, now_ms, &mut effects);
+        }
+        self.want_spare(now_ms, &mut effects);
+        self.begin_group(now_ms, &mut effects);
+        if self.state == State::Closing && self.flight.is_none() && self.waiting.is_empty() {
+            self.state = State::Closed;
+            effects.push(Effect::Closed);
+        }
+        effects
+    }
+
+    fn take(&mut self, input: Input<T>, now_ms: u64, effects: &mut Vec<Effect<T>>) {
         match input {
-            Input::Submit { token, batch } => self.submit(token, batch, &mut effects),
+            Input::Submit { token, batch } => self.submit(token, batch, effects),
             Input::Carry { token, until } => {
-                self.request(Waiting::Carry { token, until }, &mut effects);
+                self.request(Waiting::Carry { token, until }, effects);
             }
-            Input::Close { token } => self.close(token, &mut effects),
-            Input::Synced => self.synced(&mut effects),
-            Input::Failed(cause) => self.fail(cause, &mut effects),
+            Input::Close { token } => self.close(token, effects),
+            Input::Synced => self.synced(effects),
+            Input::Failed(cause) => self.fail(cause, effects),
             Input::SpareReady => self.spare = Spare::Ready,
             Input::SpareFailed => {
                 let retry_ms = now_ms.saturating_add(SPARE_RETRY_MS);
@@ -289,13 +311,6 @@ impl<T> CommitCore<T> {
             }
             Input::Tick => {}
         }
-        self.want_spare(now_ms, &mut effects);
-        self.begin_group(now_ms, &mut effects);
-        if self.state == State::Closing && self.flight.is_none() && self.waiting.is_empty() {
-            self.state = State::Closed;
-            effects.push(Effect::Closed);
-        }
-        effects
     }
 
     /// When to send [`Input::Tick`], if nothing else happens before.

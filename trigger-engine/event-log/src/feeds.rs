@@ -136,6 +136,11 @@ impl FeedTable {
         }
     }
 
+    /// Sets a feed's newest position.
+    pub(crate) fn insert(&mut self, feed: u128, position: FeedPosition) {
+        self.feeds.insert(feed, position);
+    }
+
     /// Forgets a feed.
     pub fn remove(&mut self, feed: u128) {
         self.feeds.remove(&feed);

@@ -135,10 +135,15 @@ impl Chain {
     }
 }
 
+impl std::fmt::Display for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", blake3::Hash::from_bytes(self.0))
+    }
+}
+
 impl std::fmt::Debug for Chain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let hash = blake3::Hash::from_bytes(self.0);
-        write!(f, "Chain({hash})")
+        write!(f, "Chain({self})")
     }
 }
 

@@ -20,10 +20,15 @@ mod prepare;
 mod read;
 mod record;
 pub mod recovery;
+pub mod retention;
 pub mod scan;
 pub mod segment;
+mod segment_log;
+pub mod sidecar;
+mod tail;
 #[cfg(test)]
 mod testing;
+pub mod verify;
 
 pub use cursor::{Cursor, CursorError};
 pub use event_log::{EventLog, PendingAppend, Watermark};
@@ -37,3 +42,5 @@ pub use read::{
     Retention, SegmentId, SegmentInfo, StoredRecord, Unreadable,
 };
 pub use record::{Append, AppendError, Appended, Class, Guard, Malformed, Record, Stream};
+pub use recovery::{Damage, Torn};
+pub use segment_log::{Config, OpenError, OpenReport, Seams, SegmentLog};

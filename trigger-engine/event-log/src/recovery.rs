@@ -14,6 +14,7 @@ use crate::feeds::FeedTable;
 use crate::frame::Marker;
 use crate::index::{SegmentIndex, Summary};
 use crate::read::{Lost, SegmentId, Unreadable};
+pub(crate) use crate::recovery::fold::unreadable;
 pub use crate::recovery::fold::{SegmentFold, SegmentScan};
 
 /// Something that is not as it was written.

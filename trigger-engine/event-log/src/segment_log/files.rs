@@ -1,0 +1,229 @@
+//! The directory of a log: names, reads by windows, and changes that are durable in it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+
+use crate::frame::{Chain, Marker};
+use crate::index::SegmentIndex;
+use crate::read::SegmentId;
+use crate::recovery::{SegmentFold, SegmentScan};
+use crate::sidecar;
+
+/// Bytes read at a time where all of a file is read.
+const SCAN_CHUNK: usize = 1 << 20;
+/// Bytes of zeros written at a time.
+const ZERO_CHUNK: usize = 1 << 20;
+const SPARE: &str = "spare";
+
+/// A directory, and a handle to make changes in it durable.
+#[derive(Debug)]
+pub(crate) struct Dir {
+    path: PathBuf,
+    handle: File,
+}
+
+// === impl Dir ===
+
+impl Dir {
+    /// Opens the directory, which is made if it is missing.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        if !path.is_dir() {
+            fs::create_dir_all(path)?;
+            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                File::open(parent)?.sync_all()?;
+            }
+        }
+        Self::open_existing(path)
+    }
+
+    /// Opens a directory that is there.
+    pub(crate) fn open_existing(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), handle: File::open(path)? })
+    }
+
+    /// Makes names durable.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.handle.sync_all()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Writes a small file whole or not at all.
+    pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let temporary = self.path(&format!("{name}.tmp"));
+        let file = File::create(&temporary)?;
+        file.write_all_at(bytes, 0)?;
+        file.sync_all()?;
+        fs::rename(&temporary, self.path(name))?;
+        self.sync()
+    }
+
+    /// Removes a file; that it is missing is no error.
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.path(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The segments, oldest first.
+    pub(crate) fn segments(&self) -> io::Result<Vec<SegmentId>> {
+        let mut ids = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            ids.extend(entry?.file_name().to_str().and_then(SegmentId::from_file_name));
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    pub(crate) fn open_segment(&self, id: SegmentId) -> io::Result<File> {
+        File::open(self.path(&id.file_name()))
+    }
+
+    pub(crate) fn open_active(&self, id: SegmentId) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).open(self.path(&id.file_name()))
+    }
+
+    /// Whether a spare of `bytes` is there; one of another size is removed.
+    pub(crate) fn check_spare(&self, bytes: u64) -> io::Result<bool> {
+        match fs::metadata(self.path(SPARE)) {
+            Ok(spare) if spare.len() == bytes => Ok(true),
+            Ok(_) => self.remove(SPARE).map(|()| false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the spare: its room is surely there once this returns.
+    ///
+    /// With `zero` it is written over with zeros too, so that later writes change no metadata
+    /// and their syncs take about half the time.
+    pub(crate) fn make_spare(
+        &self,
+        bytes: u64,
+        zero: bool,
+        allocate: impl Fn(&File, u64) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let temporary = format!("{SPARE}.tmp");
+        let made = self.fill_spare(&temporary, bytes, zero, allocate);
+        if made.is_err() {
+            // What was allocated so far is the room that others wait for.
+            self.remove(&temporary)?;
+        }
+        made
+    }
+
+    fn fill_spare(
+        &self,
+        temporary: &str,
+        bytes: u64,
+        zero: bool,
+        allocate: impl Fn(&File, u64) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let file = File::create(self.path(temporary))?;
+        allocate(&file, bytes)?;
+        if zero {
+            write_zeros(&file, 0, bytes)?;
+        }
+        file.sync_all()?;
+        fs::rename(self.path(temporary), self.path(SPARE))?;
+        self.sync()
+    }
+
+    /// Gives the spare its name.
+    pub(crate) fn use_spare(&self, id: SegmentId) -> io::Result<()> {
+        fs::rename(self.path(SPARE), self.path(&id.file_name()))?;
+        self.sync()
+    }
+
+    /// Reads a segment from end to end.
+    pub(crate) fn scan(
+        &self,
+        marker: Marker,
+        id: SegmentId,
+        chain: Option<Chain>,
+        last: bool,
+    ) -> io::Result<SegmentScan> {
+        let fold = SegmentFold::new(marker, id, chain);
+        self.fold(id, if last { fold.with_torn_tail() } else { fold })
+    }
+
+    /// Reads a segment through `fold`.
+    pub(crate) fn fold(&self, id: SegmentId, mut fold: SegmentFold) -> io::Result<SegmentScan> {
+        let file = self.open_segment(id)?;
+        let end = file.metadata()?.len();
+        read_windows(&file, (0, end), SCAN_CHUNK, |window, last| {
+            let more = fold.window(window, last)?;
+            Some((fold.at(), more))
+        })?;
+        Ok(fold.finish())
+    }
+
+    /// The sidecar of a segment, if a sound one is there.
+    pub(crate) fn read_sidecar(&self, id: SegmentId) -> io::Result<Option<SegmentIndex>> {
+        match fs::read(self.path(&id.sidecar_name())) {
+            Ok(bytes) => Ok(sidecar::decode(&bytes).filter(|index| index.summary.id == id)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Gives `step` windows of a file from `range.0` on, at least `chunk` bytes each where there are
+/// as many before `range.1`; `step` says where the next one begins and how long it must be.
+pub(crate) fn read_windows(
+    file: &File,
+    range: (u64, u64),
+    chunk: usize,
+    mut step: impl FnMut(&[u8], bool) -> Option<(u64, usize)>,
+) -> io::Result<()> {
+    let end = range.1.min(file.metadata()?.len());
+    let (mut at, mut need, mut window) = (range.0, chunk, Vec::new());
+    loop {
+        let left = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX);
+        let len = need.max(chunk).min(left);
+        window.resize(len, 0);
+        file.read_exact_at(&mut window, at)?;
+        match step(&window, len == left) {
+            Some((next, more)) => (at, need) = (next, more),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Writes zeros over a stretch of a file.
+pub(crate) fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
+    let zeros = vec![0; ZERO_CHUNK];
+    let mut at = from;
+    while at < to {
+        let len = usize::try_from(to - at).unwrap_or(usize::MAX).min(zeros.len());
+        file.write_all_at(zeros.get(..len).unwrap_or_default(), at)?;
+        at += len as u64;
+        // Little dirty memory at a time: the log's own syncs pass through the same disk.
+        if at.is_multiple_of(4 * ZERO_CHUNK as u64) {
+            file.sync_data()?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes room on disk for a file.
+pub(crate) fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    let len = i64::try_from(bytes).map_err(io::Error::other)?;
+    loop {
+        match fallocate(file, FallocateFlags::empty(), 0, len) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            // Without it, only writing takes the room for sure.
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => return write_zeros(file, 0, bytes),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

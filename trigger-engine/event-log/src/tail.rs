@@ -1,0 +1,111 @@
+//! The newest durable frames, in memory, so that readers that keep up never touch the disk.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::commit::Written;
+use crate::frame::{Entry, Frame, Header, Marker};
+use crate::read::{Item, ReadLimit, StoredRecord};
+use crate::recovery::unreadable;
+
+/// Frames of the end of the log, bounded by their bytes.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    frames: VecDeque<TailFrame>,
+    bytes: usize,
+    limit: usize,
+}
+
+/// One frame.
+#[derive(Clone, Debug)]
+pub(crate) struct TailFrame {
+    header: Header,
+    bytes: Bytes,
+}
+
+// === impl Tail ===
+
+impl Tail {
+    /// Holds at most `limit` bytes.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { frames: VecDeque::new(), bytes: 0, limit }
+    }
+
+    pub(crate) fn push(&mut self, frame: TailFrame) {
+        self.bytes += frame.bytes.len();
+        self.frames.push_back(frame);
+        while self.bytes > self.limit {
+            let Some(oldest) = self.frames.pop_front() else { return };
+            self.bytes -= oldest.bytes.len();
+        }
+    }
+
+    /// Frames from the record numbered `number` on, enough for `limit`; `None` if that record is
+    /// not in memory.
+    pub(crate) fn from(&self, number: u64, limit: ReadLimit) -> Option<Vec<TailFrame>> {
+        let after = self.frames.partition_point(|frame| frame.header.end() <= number);
+        if self.frames.get(after)?.header.base > number {
+            return None;
+        }
+        let (mut frames, mut records, mut bytes) = (Vec::new(), 0, 0);
+        for frame in self.frames.range(after..) {
+            frames.push(frame.clone());
+            let skipped = number.saturating_sub(frame.header.base);
+            records += frame.header.end() - frame.header.base - skipped;
+            bytes += frame.bytes.len();
+            if records >= limit.items as u64 || bytes >= limit.bytes {
+                break;
+            }
+        }
+        Some(frames)
+    }
+}
+
+// === impl TailFrame ===
+
+impl TailFrame {
+    /// The frames of a group that became durable, each with the byte of the segment it is at.
+    pub(crate) fn split(written: &Written, marker: Marker) -> Vec<(u64, Self)> {
+        let mut frames = Vec::new();
+        let mut at = written.frames_at;
+        while let Some(header) = Header::read(marker, written.bytes.get(at..).unwrap_or_default()) {
+            let end = at + header.frame_len();
+            let bytes = written.bytes.slice(at..end.min(written.bytes.len()));
+            frames.push((written.at + at as u64, Self { header, bytes }));
+            at = end;
+        }
+        frames
+    }
+
+    pub(crate) fn frame(&self) -> Option<Frame<'_>> {
+        Frame::read(self.header, &self.bytes)
+    }
+
+    /// The items of this frame from the record numbered `number` on, without copying.
+    pub(crate) fn items(&self, number: u64) -> Vec<Item> {
+        let Some(frame) = self.frame() else { return Vec::new() };
+        let entries = frame.entries().filter(|entry| entry.position.offset >= number);
+        entries
+            .map(|entry| item(&entry, self.header.time_ms, |range| self.bytes.slice(range)))
+            .collect()
+    }
+}
+
+/// What readers get of an entry; `share` gives the data's bytes by where they are in the frame.
+pub(crate) fn item(
+    entry: &Entry<'_>,
+    time_ms: u64,
+    share: impl FnOnce(std::ops::Range<usize>) -> Bytes,
+) -> Item {
+    if !entry.head.matches(entry.data) {
+        return Item::Unreadable(unreadable(entry, time_ms));
+    }
+    Item::Record(StoredRecord {
+        position: entry.position,
+        stream: entry.head.stream,
+        time_ms,
+        dedup: entry.head.dedup,
+        data: share(entry.range.clone()),
+    })
+}
