@@ -1,0 +1,158 @@
+//! Serving the API: listeners, TLS, bounds on connections, and their end.
+
+use std::{io, sync::Arc, time::Duration};
+
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Connections of the API at once; more wait to be accepted.
+const MAX_CONNECTIONS: usize = 4_096;
+/// Connections of one sandbox to the API at once.
+const MAX_SANDBOX_CONNECTIONS: usize = 64;
+/// Longest time from the first byte of a request's head to its last, and of an idle connection.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+/// Longest TLS handshake.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// Most bytes of a request's head.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Most headers of a request.
+const MAX_HEADERS: usize = 128;
+/// Wait after a refused accept, when the process has no more file descriptors.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// Serves one router on many listeners.
+#[derive(Debug, Clone)]
+pub struct Server {
+    router: axum::Router,
+    connections: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// How many connections a listener takes.
+#[derive(Debug, Clone, Copy)]
+pub enum Share {
+    /// The API's own listener.
+    Api,
+    /// The listener inside one sandbox.
+    Sandbox,
+}
+
+impl Server {
+    /// A server that ends with `stop`.
+    #[must_use]
+    pub fn new(router: axum::Router, stop: CancellationToken) -> Self {
+        Self { router, connections: TaskTracker::new(), stop }
+    }
+
+    /// Accepts until `until` or the whole server ends; requests under way are finished.
+    pub fn listen(
+        &self,
+        listener: TcpListener,
+        tls: Option<TlsAcceptor>,
+        share: Share,
+        until: CancellationToken,
+    ) {
+        let own = self.clone();
+        self.connections.spawn(async move { own.accept(listener, tls, share, until).await });
+    }
+
+    /// Returns when every connection has ended, at most after `within`.
+    pub async fn drained(&self, within: Duration) -> bool {
+        self.connections.close();
+        tokio::time::timeout(within, self.connections.wait()).await.is_ok()
+    }
+
+    async fn accept(
+        self,
+        listener: TcpListener,
+        tls: Option<TlsAcceptor>,
+        share: Share,
+        until: CancellationToken,
+    ) {
+        let room = Arc::new(Semaphore::new(share.connections()));
+        loop {
+            let next = async {
+                let permit = Arc::clone(&room).acquire_owned().await.map_err(io::Error::other)?;
+                Ok::<_, io::Error>((listener.accept().await?.0, permit))
+            };
+            let accepted = tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = until.cancelled() => return,
+                accepted = next => accepted,
+            };
+            match accepted {
+                Ok((stream, permit)) => self.connect(stream, tls.clone(), permit, until.clone()),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    fn connect(
+        &self,
+        stream: TcpStream,
+        tls: Option<TlsAcceptor>,
+        permit: OwnedSemaphorePermit,
+        until: CancellationToken,
+    ) {
+        let own = self.clone();
+        self.connections.spawn(async move {
+            let _held_while_connected = permit;
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "no TCP_NODELAY");
+            }
+            let Some(tls) = tls else { return own.serve(stream, until).await };
+            match tokio::time::timeout(HANDSHAKE_WITHIN, tls.accept(stream)).await {
+                Ok(Ok(stream)) => own.serve(stream, until).await,
+                Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+                Err(_elapsed) => tracing::debug!("TLS handshake took too long"),
+            }
+        });
+    }
+
+    async fn serve<S>(&self, stream: S, until: CancellationToken)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut http = hyper::server::conn::http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(HEAD_WITHIN)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .max_headers(MAX_HEADERS)
+            .half_close(false);
+        let service = TowerToHyperService::new(self.router.clone());
+        let connection = http.serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+            () = until.cancelled() => return,
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection broke off");
+        }
+    }
+}
+
+impl Share {
+    fn connections(self) -> usize {
+        match self {
+            Self::Api => MAX_CONNECTIONS,
+            Self::Sandbox => MAX_SANDBOX_CONNECTIONS,
+        }
+    }
+}

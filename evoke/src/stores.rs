@@ -1,0 +1,108 @@
+//! The embedded stores of one data directory.
+
+use std::sync::Arc;
+
+use evoke_schemas::Namespace;
+use evoke_store::{
+    EmbeddedActivations, EmbeddedEntities, EmbeddedIdentities, FileCode, Identities as _, Seal,
+    SealError, StoreError,
+};
+
+use crate::directory::{Directory, DirectoryError};
+
+/// Namespace that a first start makes.
+const DEFAULT_NAMESPACE: &str = "guest";
+
+/// Everything that is kept beside the event log.
+#[derive(Debug)]
+pub struct Stores {
+    /// Entities and feeds.
+    pub entities: Arc<EmbeddedEntities>,
+    /// Keys of namespaces.
+    pub identities: Arc<EmbeddedIdentities>,
+    /// Activation records.
+    pub activations: Arc<EmbeddedActivations>,
+    /// Code by hash.
+    pub code: Arc<FileCode>,
+}
+
+/// The stores cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A store cannot be used; another hub may have it.
+    #[error("cannot open the {what}: {source} (does another hub run on this directory?)")]
+    Store {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        source: StoreError,
+    },
+    /// The key of secrets cannot be had.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The default namespace's name is no name.
+    #[error(transparent)]
+    Name(#[from] evoke_schemas::NameError),
+}
+
+impl Stores {
+    /// Opens all of them, and makes the default namespace at the first start.
+    ///
+    /// # Errors
+    /// Names the store.
+    pub async fn open(directory: &Directory, dev_keys: bool) -> Result<Self, OpenError> {
+        let (entities, identities) = open_entities(directory)?;
+        make_default_namespace(&identities, directory).await?;
+        let identities = if dev_keys { identities.with_development_keys() } else { identities };
+        let failed = |what| move |source| OpenError::Store { what, source };
+        let activations = EmbeddedActivations::open(&directory.join("activations.redb"))
+            .map_err(failed("activation store"))?;
+        let code = FileCode::open(&directory.join("code")).map_err(failed("code store"))?;
+        Ok(Self {
+            entities: Arc::new(entities),
+            identities: Arc::new(identities),
+            activations: Arc::new(activations),
+            code: Arc::new(code),
+        })
+    }
+}
+
+/// The credentials file is written last, so that after a crash before it the next start writes it.
+async fn make_default_namespace(
+    identities: &EmbeddedIdentities,
+    directory: &Directory,
+) -> Result<(), OpenError> {
+    if directory.credentials()?.is_some() {
+        return Ok(());
+    }
+    let failed = |source| OpenError::Store { what: "identities", source };
+    let name = Namespace::new(DEFAULT_NAMESPACE)?;
+    let identity = match identities.owner(&name).await.map_err(failed)? {
+        Some(identity) => identity,
+        None => identities.create(&name).await.map_err(failed)?,
+    };
+    Ok(directory.keep_credentials(identity.credential().reveal())?)
+}
+
+/// Opens entities and identities, which share a file.
+///
+/// # Errors
+/// Names the store.
+pub fn open_entities(
+    directory: &Directory,
+) -> Result<(EmbeddedEntities, EmbeddedIdentities), OpenError> {
+    let failed = |what| move |source| OpenError::Store { what, source };
+    let (seal, made) = Seal::from_file(&directory.join("secrets.key"))?;
+    if made {
+        tracing::warn!(
+            "secrets are encrypted with a key that lies beside them in the data directory"
+        );
+    }
+    let entities = EmbeddedEntities::open(&directory.join("entities.redb"), seal)
+        .map_err(failed("entity store"))?;
+    let identities = EmbeddedIdentities::open(&entities).map_err(failed("identities"))?;
+    Ok((entities, identities))
+}
