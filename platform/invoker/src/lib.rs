@@ -1,1 +1,21 @@
 //! The sandbox pool, the runtimes, and the logs of one run.
+//!
+//! Invariant: this crate knows neither triggers nor REST nor a store: it is given an action, finds
+//! or makes a sandbox for it, and says how the run ended. What decides about sandboxes is
+//! [`pool::Pool`], without I/O.
+//!
+//! To add a runtime: one launcher under `launchers/`, one family in `runtimes.json`.
+
+mod code;
+mod config;
+mod judge;
+mod logs;
+mod manifest;
+pub mod pool;
+mod protocol;
+mod run;
+
+pub use code::{CodeError, CodeSource};
+pub use config::Config;
+pub use manifest::{Family, Image, Kind, Manifest, ManifestError, StemCell};
+pub use run::{Outcome, PlatformFailure, Run, RunEnd, RunnableAction};

@@ -1,0 +1,288 @@
+//! The frames between the hub and a launcher: four bytes of length, big endian, then JSON.
+//!
+//! ```text
+//! hub → {"init":{name, main, code, binary, env, perRun}}   launcher → {"ok":true} | {"error":…}
+//! hub → {"run":{value, env}}                               launcher → {"result":…} | {"error":…}
+//! ```
+//! A launcher's first frame, sent unasked once its interpreter stands, is `{"ok":true}`. What
+//! comes from a launcher is the action's to forge: it is judged, never believed.
+
+use evoke_schemas::limits::{MAX_CODE_BYTES, MAX_RESULT_BYTES};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::run::{PlatformFailure, Run};
+
+/// Bytes of a frame before its JSON.
+pub(crate) const HEADER: usize = 4;
+/// Bytes kept of an answer; longer ones are counted and thrown away.
+pub(crate) const MAX_KEPT: usize = MAX_RESULT_BYTES + RESULT.len() + 1;
+/// What an action's name, environment and the like may add to its code.
+const MAX_AROUND_CODE: usize = 8 * 1024 * 1024;
+
+const RESULT: &[u8] = b"{\"result\":";
+const ERROR: &[u8] = b"{\"error\":";
+const OK: &[u8] = b"{\"ok\":true}";
+
+/// An answer as read from the channel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Frame<'a> {
+    /// The beginning of the JSON, [`MAX_KEPT`] bytes at most.
+    pub(crate) kept: &'a [u8],
+    /// Bytes of the whole JSON.
+    pub(crate) length: u64,
+}
+
+/// What an answer is by its form; its inside is not looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer<'a> {
+    /// `{"ok":true}`.
+    Ok,
+    /// `{"result":…}`, the inside.
+    Result {
+        /// Its beginning; all of it where it is as long as `length`.
+        kept: &'a [u8],
+        /// Bytes of all of it.
+        length: u64,
+    },
+    /// `{"error":…}`, as a whole.
+    Error(&'a [u8]),
+    /// Nothing that a launcher sends.
+    Garbled,
+}
+
+#[derive(Serialize)]
+struct Init<'a> {
+    name: &'a str,
+    main: &'a str,
+    code: &'a str,
+    binary: bool,
+    env: Constants<'a>,
+    #[serde(rename = "perRun")]
+    per_run: PerRun<'a>,
+}
+
+/// The environment that stays the same while a sandbox serves its action.
+#[derive(Serialize)]
+struct Constants<'a> {
+    #[serde(flatten)]
+    own: &'a std::collections::BTreeMap<String, String>,
+    #[serde(rename = "__OW_NAMESPACE")]
+    namespace: &'a str,
+    #[serde(rename = "__OW_ACTION_NAME")]
+    name: String,
+    #[serde(rename = "__OW_ACTION_VERSION")]
+    version: String,
+}
+
+/// The environment that changes from run to run.
+#[derive(Serialize)]
+struct PerRun<'a> {
+    #[serde(rename = "__OW_ACTIVATION_ID")]
+    activation_id: String,
+    #[serde(rename = "__OW_TRANSACTION_ID")]
+    transaction_id: &'a str,
+    #[serde(rename = "__OW_DEADLINE")]
+    deadline: String,
+    #[serde(rename = "__OW_EVENT_ID", skip_serializing_if = "Option::is_none")]
+    event_id: Option<&'a str>,
+    #[serde(rename = "__OW_TRACEPARENT", skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
+    #[serde(rename = "__OW_API_KEY", skip_serializing_if = "Option::is_none")]
+    api_key: Option<&'a str>,
+}
+
+/// The frame that initialises a sandbox for `run`'s action.
+pub(crate) fn init_frame(
+    run: &Run,
+    code: &[u8],
+    deadline_ms: u64,
+) -> Result<Vec<u8>, PlatformFailure> {
+    let action = &run.action;
+    let code = std::str::from_utf8(code)
+        .map_err(|source| PlatformFailure::Code(format!("it is not text: {source}")))?;
+    if code.len() > MAX_CODE_BYTES {
+        return Err(PlatformFailure::Code(format!("{} bytes are too many", code.len())));
+    }
+    let init = Init {
+        name: action.name.name.as_str(),
+        main: action.main.as_deref().unwrap_or("main"),
+        code,
+        binary: action.binary,
+        env: Constants {
+            own: &action.environment,
+            namespace: run.namespace.as_str(),
+            name: format!("/{}", action.name),
+            version: action.version.to_string(),
+        },
+        per_run: per_run(run, deadline_ms),
+    };
+    let mut frame = Vec::with_capacity(code.len() + code.len() / 8 + 1024);
+    frame.extend_from_slice(&[0; HEADER]);
+    frame.extend_from_slice(b"{\"init\":");
+    write_json(&mut frame, &init);
+    frame.push(b'}');
+    if frame.len() > 2 * MAX_CODE_BYTES + MAX_AROUND_CODE {
+        return Err(PlatformFailure::Code("code and environment are too large".to_owned()));
+    }
+    seal(&mut frame);
+    Ok(frame)
+}
+
+/// Replaces the content of `frame` by the frame that starts `run`.
+pub(crate) fn run_frame(frame: &mut Vec<u8>, run: &Run, deadline_ms: u64) {
+    frame.clear();
+    frame.extend_from_slice(&[0; HEADER]);
+    frame.extend_from_slice(b"{\"run\":{\"value\":");
+    frame.extend_from_slice(&run.arguments);
+    frame.extend_from_slice(b",\"env\":");
+    write_json(frame, &per_run(run, deadline_ms));
+    frame.extend_from_slice(b"}}");
+    seal(frame);
+}
+
+fn per_run(run: &Run, deadline_ms: u64) -> PerRun<'_> {
+    let key = run.api_key.as_ref().filter(|_| run.action.provide_api_key);
+    PerRun {
+        activation_id: run.activation_id.to_string(),
+        transaction_id: &run.transaction_id,
+        deadline: deadline_ms.to_string(),
+        event_id: run.event_id.as_deref(),
+        traceparent: run.traceparent.as_deref(),
+        api_key: key.map(evoke_schemas::Secret::reveal),
+    }
+}
+
+#[expect(clippy::expect_used, reason = "structs of strings written to memory cannot fail")]
+fn write_json(frame: &mut Vec<u8>, value: &impl Serialize) {
+    serde_json::to_writer(frame, value).expect("strings are JSON");
+}
+
+fn seal(frame: &mut [u8]) {
+    let length = u32::try_from(frame.len().saturating_sub(HEADER)).unwrap_or(u32::MAX);
+    if let Some(header) = frame.first_chunk_mut::<HEADER>() {
+        *header = length.to_be_bytes();
+    }
+}
+
+impl<'a> Frame<'a> {
+    /// What it is by its form.
+    pub(crate) fn answer(self) -> Answer<'a> {
+        if self.kept == OK {
+            return Answer::Ok;
+        }
+        if let Some(inside) = self.kept.strip_prefix(RESULT) {
+            let length = self.length.saturating_sub(RESULT.len() as u64 + 1);
+            let whole = self.kept.len() as u64 == self.length;
+            let kept = if whole { inside.strip_suffix(b"}") } else { Some(inside) };
+            return kept.map_or(Answer::Garbled, |kept| Answer::Result { kept, length });
+        }
+        if self.kept.starts_with(ERROR) && serde_json::from_slice::<&RawValue>(self.kept).is_ok() {
+            return Answer::Error(self.kept);
+        }
+        Answer::Garbled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use bytes::Bytes;
+    use evoke_sandbox::Network;
+    use evoke_schemas::{
+        ActivationId, EntityUid, FullName, Namespace, Secret, SemVer, action::CodeRef,
+        limits::LimitRanges,
+    };
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::run::RunnableAction;
+
+    fn run(provide_api_key: bool) -> Run {
+        let guest = Namespace::new("guest").unwrap();
+        Run {
+            activation_id: ActivationId([0xab; 16]),
+            namespace: guest.clone(),
+            action: Arc::new(RunnableAction {
+                name: FullName::parse("/other/p/a", &guest).unwrap(),
+                uid: EntityUid([1; 16]),
+                revision: 1,
+                version: SemVer(0, 1, 2),
+                kind: "nodejs:20".to_owned(),
+                main: None,
+                binary: false,
+                code: CodeRef { hash: String::new(), bytes: 0 },
+                environment: BTreeMap::from([("A".to_owned(), "b".to_owned())]),
+                limits: LimitRanges::default().defaults(),
+                network: Network::None,
+                provide_api_key,
+            }),
+            arguments: Bytes::from_static(b"{\"x\":1.50}"),
+            transaction_id: "tid\"".to_owned(),
+            event_id: None,
+            traceparent: None,
+            api_key: Some(Secret::new("u:k")),
+            longest_wait: None,
+        }
+    }
+
+    fn open(frame: &[u8]) -> Value {
+        let (header, body) = frame.split_at(HEADER);
+        assert_eq!(header, u32::try_from(body.len()).unwrap().to_be_bytes());
+        serde_json::from_slice(body).unwrap()
+    }
+
+    #[test]
+    fn an_initialisation_carries_code_and_environment() {
+        let frame = init_frame(&run(false), "é\n".as_bytes(), 5).unwrap();
+        assert_eq!(
+            open(&frame),
+            json!({"init": {
+                "name": "a", "main": "main", "code": "é\n", "binary": false,
+                "env": {
+                    "A": "b", "__OW_NAMESPACE": "guest", "__OW_ACTION_NAME": "/other/p/a",
+                    "__OW_ACTION_VERSION": "0.1.2",
+                },
+                "perRun": {
+                    "__OW_ACTIVATION_ID": "ab".repeat(16), "__OW_TRANSACTION_ID": "tid\"",
+                    "__OW_DEADLINE": "5",
+                },
+            }})
+        );
+        assert!(matches!(init_frame(&run(false), b"\xff", 5), Err(PlatformFailure::Code(_))));
+    }
+
+    #[test]
+    fn a_run_carries_the_arguments_as_they_came_and_the_key_where_granted() {
+        let mut frame = b"left over".to_vec();
+        let mut asked = run(true);
+        asked.event_id = Some("e1".to_owned());
+        run_frame(&mut frame, &asked, 7);
+        assert_eq!(open(&frame)["run"]["env"]["__OW_API_KEY"], "u:k");
+        assert_eq!(open(&frame)["run"]["env"]["__OW_EVENT_ID"], "e1");
+        assert!(
+            frame.windows(10).any(|bytes| bytes == b"{\"x\":1.50}"),
+            "arguments are not rewritten"
+        );
+        run_frame(&mut frame, &run(false), 7);
+        assert_eq!(open(&frame)["run"]["env"].get("__OW_API_KEY"), None);
+    }
+
+    fn check(frame: &[u8], expected: Answer<'_>) {
+        assert_eq!(Frame { kept: frame, length: frame.len() as u64 }.answer(), expected);
+    }
+
+    #[test]
+    fn answers_are_told_apart_by_their_form() {
+        check(b"{\"ok\":true}", Answer::Ok);
+        check(b"{\"result\":[1]}", Answer::Result { kept: b"[1]", length: 3 });
+        check(b"{\"error\":\"x\"}", Answer::Error(b"{\"error\":\"x\"}"));
+        check(b"{\"error\":\"x\"", Answer::Garbled);
+        check(b"{\"result\":1", Answer::Garbled);
+        check(b"", Answer::Garbled);
+        check(b"{\"ok\":false}", Answer::Garbled);
+        let cut = Frame { kept: b"{\"result\":[1,2", length: 30 };
+        assert_eq!(cut.answer(), Answer::Result { kept: b"[1,2", length: 19 });
+    }
+}
