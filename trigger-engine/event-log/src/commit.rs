@@ -24,9 +24,10 @@ use crate::feeds::{FeedPosition, FeedTable};
 use crate::frame::{Chain, Marker};
 use crate::limits::Limits;
 use crate::prepare::Prepared;
-use crate::read::SegmentId;
+use crate::read::{Item, SegmentId};
 use crate::record::{AppendError, Appended, Class};
 use crate::recovery::Recovered;
+use crate::tail::TailFrame;
 
 /// How long a failed attempt to make a spare segment waits for the next one.
 pub const SPARE_RETRY_MS: u64 = 500;
@@ -412,12 +413,23 @@ impl<T> CommitCore<T> {
 
     fn want_spare(&mut self, now_ms: u64, effects: &mut Vec<Effect<T>>) {
         match self.spare {
-            Spare::Missing { retry_ms, scarce } if retry_ms <= now_ms && self.accepts() => {
+            Spare::Missing { retry_ms, scarce } if due(retry_ms, now_ms) && self.accepts() => {
                 self.spare = Spare::Making { scarce };
                 effects.push(Effect::MakeSpare);
             }
             Spare::Missing { .. } | Spare::Making { .. } | Spare::Ready => {}
         }
+    }
+}
+
+// === impl Written ===
+
+impl Written {
+    /// What readers get of it.
+    #[must_use]
+    pub fn items(&self, marker: Marker) -> Vec<Item> {
+        let frames = TailFrame::split(self, marker);
+        frames.iter().flat_map(|(_, frame)| frame.items(0)).collect()
     }
 }
 
@@ -436,6 +448,11 @@ impl<T> Waiting<T> {
             Self::Carry { .. } | Self::Mark { .. } => 0,
         }
     }
+}
+
+/// Whether to try for a spare again; a clock that was set back delays nothing.
+fn due(retry_ms: u64, now_ms: u64) -> bool {
+    retry_ms <= now_ms || retry_ms > now_ms.saturating_add(SPARE_RETRY_MS)
 }
 
 /// Positions of a batch's records, numbered from `base` on.

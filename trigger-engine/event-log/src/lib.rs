@@ -29,6 +29,7 @@ mod tail;
 #[cfg(test)]
 mod testing;
 pub mod verify;
+pub mod walk;
 
 pub use cursor::{Cursor, CursorError};
 pub use event_log::{EventLog, PendingAppend, Watermark};
@@ -43,4 +44,4 @@ pub use read::{
 };
 pub use record::{Append, AppendError, Appended, Class, Guard, Malformed, Record, Stream};
 pub use recovery::{Damage, Torn};
-pub use segment_log::{Config, OpenError, OpenReport, Seams, SegmentLog};
+pub use segment_log::{Allocate, Config, OpenError, OpenReport, Seams, SegmentLog};

@@ -60,13 +60,16 @@ pub struct Config {
     pub zero_fill: bool,
 }
 
+/// Takes so many bytes of room for a file.
+pub type Allocate = Arc<dyn Fn(&File, u64) -> io::Result<()> + Send + Sync>;
+
 /// What a log takes from outside: time, and room on disk.
 #[derive(Clone)]
 pub struct Seams {
     /// Now, unix milliseconds.
     pub clock: Arc<dyn Fn() -> u64 + Send + Sync>,
-    /// Takes so many bytes of room for a file.
-    pub allocate: Arc<dyn Fn(&File, u64) -> io::Result<()> + Send + Sync>,
+    /// Room on disk.
+    pub allocate: Allocate,
 }
 
 /// The embedded [`EventLog`].
@@ -281,6 +284,7 @@ impl EventLog for SegmentLog {
 
     async fn read(&self, cursor: &Cursor, limit: ReadLimit) -> Result<Page, ReadError> {
         let mut next = cursor.as_sequence();
+        let limit = ReadLimit { items: limit.items.max(1), ..limit };
         loop {
             next = next.max(self.shared.view().begin());
             let (items, after) = self.some(next, limit).await?;

@@ -1,6 +1,7 @@
 //! The newest durable frames, in memory, so that readers that keep up never touch the disk.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -22,6 +23,8 @@ pub(crate) struct Tail {
 pub(crate) struct TailFrame {
     header: Header,
     bytes: Bytes,
+    /// Bytes of the buffer that `bytes` is a part of.
+    shared: usize,
 }
 
 // === impl Tail ===
@@ -72,7 +75,8 @@ impl TailFrame {
         while let Some(header) = Header::read(marker, written.bytes.get(at..).unwrap_or_default()) {
             let end = at + header.frame_len();
             let bytes = written.bytes.slice(at..end.min(written.bytes.len()));
-            frames.push((written.at + at as u64, Self { header, bytes }));
+            let shared = written.bytes.len();
+            frames.push((written.at + at as u64, Self { header, bytes, shared }));
             at = end;
         }
         frames
@@ -82,13 +86,17 @@ impl TailFrame {
         Frame::read(self.header, &self.bytes)
     }
 
-    /// The items of this frame from the record numbered `number` on, without copying.
+    /// The items of this frame from the record numbered `number` on.
     pub(crate) fn items(&self, number: u64) -> Vec<Item> {
         let Some(frame) = self.frame() else { return Vec::new() };
+        let share = |range: Range<usize>| {
+            // A reader that holds on to one record is not to hold its whole group in memory.
+            let large = range.len() > self.shared / 2;
+            let data = self.bytes.slice(range);
+            if large { data } else { Bytes::copy_from_slice(&data) }
+        };
         let entries = frame.entries().filter(|entry| entry.position.offset >= number);
-        entries
-            .map(|entry| item(&entry, self.header.time_ms, |range| self.bytes.slice(range)))
-            .collect()
+        entries.map(|entry| item(&entry, self.header.time_ms, share)).collect()
     }
 }
 
@@ -96,7 +104,7 @@ impl TailFrame {
 pub(crate) fn item(
     entry: &Entry<'_>,
     time_ms: u64,
-    share: impl FnOnce(std::ops::Range<usize>) -> Bytes,
+    share: impl FnOnce(Range<usize>) -> Bytes,
 ) -> Item {
     if !entry.head.matches(entry.data) {
         return Item::Unreadable(unreadable(entry, time_ms));

@@ -8,9 +8,10 @@ use crate::frame::{Chain, Marker};
 use crate::index::SegmentIndex;
 use crate::limits::Limits;
 use crate::prepare::Prepared;
-use crate::read::SegmentId;
+use crate::read::{Item, ReadLimit, SegmentId};
 use crate::record::{Append, AppendError, Record, Stream};
 use crate::recovery::{Recovered, recover};
+use crate::walk::Walk;
 
 pub(crate) const MARKER: Marker = Marker(*b"testmark");
 
@@ -158,31 +159,30 @@ impl Rig {
 
     /// Texts of all records on the disk, by number, as a start finds them.
     pub(crate) fn texts(&self) -> BTreeMap<u64, String> {
-        use crate::scan::{Found, Scanner};
-        use crate::segment::SEGMENT_HEADER_LEN;
+        let text = |item: Item| match item {
+            Item::Record(record) => {
+                let text = String::from_utf8_lossy(&record.data).into_owned();
+                Some((record.position.offset, text))
+            }
+            Item::Unreadable(_) | Item::Lost(_) => None,
+        };
+        self.items().into_iter().filter_map(text).collect()
+    }
+
+    /// What readers get after a start on this disk.
+    pub(crate) fn items(&self) -> Vec<Item> {
         let recovered = self.recover();
         let ids = recovered.sealed.iter().chain([&recovered.active.summary]);
-        let mut texts = BTreeMap::new();
+        let mut items = Vec::new();
         for summary in ids {
+            let limit = ReadLimit { items: usize::MAX, bytes: usize::MAX };
+            let mut walk = Walk::new(MARKER, summary.id, None, 0, limit);
             let end = usize::try_from(summary.bytes).unwrap();
             let bytes = &self.segments[&summary.id][..end];
-            let mut scanner = Scanner::new(MARKER, SEGMENT_HEADER_LEN as u64, summary.id.0);
-            loop {
-                let at = usize::try_from(scanner.at()).unwrap().min(bytes.len());
-                match scanner.next(&bytes[at..], true) {
-                    Found::Frame { frame, .. } => {
-                        for entry in frame.entries().filter(|entry| entry.head.matches(entry.data))
-                        {
-                            let text = String::from_utf8_lossy(entry.data).into_owned();
-                            texts.insert(entry.position.offset, text);
-                        }
-                    }
-                    Found::End(_) => break,
-                    Found::Broken { .. } | Found::Gap(_) => {}
-                    Found::More(_) => panic!("the window is the whole segment"),
-                }
-            }
+            let start = usize::try_from(walk.at()).unwrap().min(end);
+            assert_eq!(walk.window(&bytes[start..], true), None);
+            items.extend(walk.finish(summary.end).0);
         }
-        texts
+        items
     }
 }

@@ -1,5 +1,12 @@
 //! The embedded log: conformance, restarts, damage, a full disk, retention.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::fs;
 use std::io;
 use std::num::NonZeroU64;
@@ -64,7 +71,7 @@ async fn conforms(config: Config) {
         let log: Arc<dyn EventLog> = Arc::new(log);
         conformance::Subject { second: Arc::clone(&log), log, seals_after: 40_000 }
     };
-    conformance::all(|| build()).await;
+    conformance::all(build).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -142,6 +142,21 @@ fn without_a_spare_intake_is_refused_and_progress_goes_on_to_the_end() {
 }
 
 #[test]
+fn a_clock_set_back_does_not_put_the_next_try_off() {
+    let mut rig = rig();
+    rig.spares_left = 0;
+    for token in 0..20 {
+        rig.submit(token, one(&"x".repeat(100)));
+        rig.run();
+    }
+    rig.spares_left = 1;
+    rig.now_ms = 1;
+    rig.send(Input::Tick);
+    rig.run();
+    assert!(!rig.core.is_full());
+}
+
+#[test]
 fn freed_room_is_looked_for_at_once() {
     let mut rig = rig();
     rig.spares_left = 0;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::commit::{Answer, CommitCore, Effect, Input, admit};
+use crate::commit::{Answer, CommitCore, Effect, Input, SPARE_RETRY_MS, admit};
 use crate::cursor::Cursor;
 use crate::limits::Limits;
 use crate::prepare::Prepared;
@@ -154,8 +154,10 @@ impl Committer {
     }
 
     fn idle_time(&self) -> Duration {
+        // The clock may be set while this sleeps: never longer than the core meant.
+        let longest = Duration::from_millis(SPARE_RETRY_MS);
         let until = |at: u64| Duration::from_millis(at.saturating_sub(self.shared.now_ms()));
-        self.core.wake_ms().map_or(IDLE, until).clamp(Duration::from_millis(1), IDLE)
+        self.core.wake_ms().map_or(IDLE, |at| until(at).clamp(Duration::from_millis(1), longest))
     }
 
     /// Carries effects out; gives what to answer, and whether it was the last time.

@@ -222,8 +222,46 @@ pub(crate) fn allocate(file: &File, bytes: u64) -> io::Result<()> {
             Ok(()) => return Ok(()),
             Err(Errno::EINTR) => {}
             // Without it, only writing takes the room for sure.
-            Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => return write_zeros(file, 0, bytes),
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => return lengthen(file, bytes),
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// Lengthens a file with zeros.
+fn lengthen(file: &File, bytes: u64) -> io::Result<()> {
+    write_zeros(file, file.metadata()?.len(), bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taking_room_for_a_file_leaves_what_is_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, take) in [("a", allocate as fn(&File, u64) -> _), ("b", lengthen)] {
+            let path = dir.path().join(name);
+            fs::write(&path, b"content").unwrap();
+            take(&OpenOptions::new().write(true).open(&path).unwrap(), 3_000_000).unwrap();
+            let bytes = fs::read(&path).unwrap();
+            assert_eq!((bytes.len(), &bytes[..9]), (3_000_000, &b"content\0\0"[..]));
+        }
+    }
+
+    #[test]
+    fn a_spare_that_found_no_room_leaves_none_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Dir::open(dir.path()).unwrap();
+        let refused = log.make_spare(1_000, true, |file, _| {
+            file.set_len(500)?;
+            Err(io::ErrorKind::StorageFull.into())
+        });
+        assert!(refused.is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        log.make_spare(1_000, true, allocate).unwrap();
+        assert!(log.check_spare(1_000).unwrap());
+        assert!(!log.check_spare(2_000).unwrap(), "one of another size is of no use");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

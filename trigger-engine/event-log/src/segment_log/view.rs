@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::commit::Written;
 use crate::feeds::FeedTable;
 use crate::frame::Marker;
-use crate::index::{SegmentIndex, Summary};
+use crate::index::{Block, SegmentIndex, Summary};
 use crate::read::SegmentId;
 use crate::tail::{Tail, TailFrame};
 
@@ -40,8 +40,8 @@ pub(crate) struct Place {
 /// Where to begin to read in a segment.
 #[derive(Clone, Debug)]
 pub(crate) enum PlaceIndex {
-    /// At a frame: its byte and the number it begins with.
-    At(u64, u64),
+    /// At a frame.
+    At(Block),
     /// The segment's index tells.
     Ask,
 }
@@ -102,7 +102,7 @@ impl View {
         let active = &self.active.summary;
         if number >= active.id.0 {
             let place = self.active.seek(number);
-            let index = place.map_or(PlaceIndex::Ask, |block| PlaceIndex::At(block.at, block.base));
+            let index = place.map_or(PlaceIndex::Ask, PlaceIndex::At);
             return Some(Place { segment: active.id, end: active.end, bytes: active.bytes, index });
         }
         let after = self.sealed.partition_point(|summary| summary.id.0 <= number);
