@@ -6,15 +6,18 @@
  *   side/durable/inodes/<ino>       content and size of a file as last synced
  *   side/durable/dirs/<ino>/<name>  names of a directory as last synced: a hard link to the file above,
  *                                   a symbolic link `dir:<ino>` for a directory, `link:<target>` for a symbolic link
+ *   side/durable/sizes/<ino>        sizes that the file was set to since then, a line each: one step, unlike a write
  *   side/seen/...                   the same shape, only with POWERCUT_AUDIT: what the calls seen here add up to
  *
- * fsync and fdatasync of a file copy the ranges written since the last sync; fsync of a directory copies its names.
+ * fsync and fdatasync of a file copy, once the kernel has done them, the ranges written before they began: a kill in
+ * the middle finds them not yet durable. fsync of a directory copies its names.
  * A new file needs both: its own sync and its directory's. After a SIGKILL, whatever differs between the directory
  * and the durable picture was not synced, and the test decides what of it the disk kept. What was not seen here (a
  * system call past libc) is never taken as durable, so it fails the test and cannot pass it; the audit says where.
  *
  * Environment: POWERCUT_DATA, POWERCUT_SIDE (absolute, prepared by the test), POWERCUT_AUDIT=1,
  * POWERCUT_DROP_SYNC=1 (no sync makes anything durable) or =<part of a path> (only syncs of such paths).
+ * POWERCUT_SLOW_SYNC=<microseconds> (a slow disk: more kills fall into a sync).
  * Only the process started with it is watched: the variables are taken out of its environment. */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -36,10 +39,11 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BUCKETS 4096
-#define MAX_RANGES 4096 /* more are merged into one: copying too much is only slow */
+#define MAX_RANGES 4096 /* more are merged: copying too much is only slow */
 
 /* ---- the kernel, past our own names -------------------------------------------------------------------------- */
 
@@ -81,19 +85,24 @@ static long answer(long r) {
 
 struct range {
     off_t from, to;
+    uint64_t written; /* number of the write that last made it longer */
 };
 struct node { /* a watched file: what of it was written since its last sync */
     ino_t ino;
     struct range *ranges;
     size_t count, room;
+    bool sized; /* it has a file of sizes */
+    uint64_t begun; /* writes up to this one belong to a sync that began: later ones do not join their ranges */
     struct node *next;
 };
 
 static bool on, drop_all, audit;
 static char side[PATH_MAX / 2], drop_part[256];
+static struct timespec slow;
 static dev_t device;
 static struct node *nodes[BUCKETS];
 static unsigned retired;
+static uint64_t writes;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void take(void) { pthread_mutex_lock(&lock); }
@@ -153,6 +162,7 @@ static void forget(ino_t ino) {
         free(gone);
     }
     RAW(SYS_unlinkat, AT_FDCWD, at_side(path, "durable/inodes/%lu", (unsigned long)ino), 0);
+    RAW(SYS_unlinkat, AT_FDCWD, at_side(path, "durable/sizes/%lu", (unsigned long)ino), 0);
     if (audit) RAW(SYS_unlinkat, AT_FDCWD, at_side(path, "seen/inodes/%lu", (unsigned long)ino), 0);
 }
 
@@ -171,32 +181,28 @@ static void begin(ino_t ino, mode_t mode) {
     if (audit) fresh_file("seen", ino, mode);
 }
 
+static bool join(struct node *file, struct range *r, off_t from, off_t to) {
+    if (r->written <= file->begun) return false;
+    if (from < r->from) r->from = from;
+    if (to > r->to) r->to = to;
+    r->written = writes;
+    return true;
+}
+
 static void mark(struct node *file, off_t from, off_t to) {
     if (to <= from) return;
+    writes++;
     for (size_t i = file->count; i-- > 0 && file->count - i < 8;) {
         struct range *r = &file->ranges[i];
-        if (from <= r->to && to >= r->from) {
-            if (from < r->from) r->from = from;
-            if (to > r->to) r->to = to;
-            return;
-        }
+        if (from <= r->to && to >= r->from && join(file, r, from, to)) return;
     }
-    if (file->count == MAX_RANGES) {
-        struct range all = {from, to};
-        for (size_t i = 0; i < file->count; i++) {
-            if (file->ranges[i].from < all.from) all.from = file->ranges[i].from;
-            if (file->ranges[i].to > all.to) all.to = file->ranges[i].to;
-        }
-        file->ranges[0] = all;
-        file->count = 1;
-        return;
-    }
+    if (file->count >= MAX_RANGES && join(file, &file->ranges[file->count - 1], from, to)) return;
     if (file->count == file->room) {
         file->room = file->room ? file->room * 2 : 8;
         file->ranges = realloc(file->ranges, file->room * sizeof *file->ranges);
         if (!file->ranges) die("no memory", "ranges");
     }
-    file->ranges[file->count++] = (struct range){from, to};
+    file->ranges[file->count++] = (struct range){from, to, writes};
 }
 
 /* The watched file behind a descriptor, with the lock held; NULL, without it, for everything else. No table of
@@ -324,19 +330,27 @@ static int reopen(int fd) {
     return (int)must(RAW(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC), "reopen", path);
 }
 
-static void file_durable(int fd, struct node *file) {
+/* What was written up to `last` is durable; another sync may have copied it already. */
+static void file_durable(int fd, struct node *file, uint64_t last) {
     char path[PATH_MAX];
     struct stat st;
     at_side(path, "durable/inodes/%lu", (unsigned long)file->ino);
     int live = reopen(fd);
     int kept = (int)must(RAW(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CLOEXEC), "open", path);
-    for (size_t i = 0; i < file->count; i++) copy_range(live, kept, file->ranges[i].from, file->ranges[i].to, path);
-    file->count = 0;
+    size_t left = 0;
+    for (size_t i = 0; i < file->count; i++) {
+        struct range r = file->ranges[i];
+        if (r.written <= last) copy_range(live, kept, r.from, r.to, path);
+        else file->ranges[left++] = r;
+    }
+    file->count = left;
     if (fstat(live, &st) < 0) die("stat", path);
     must(RAW(SYS_ftruncate, kept, st.st_size), "size", path);
     must(RAW(SYS_fchmod, kept, st.st_mode & 07777), "mode", path);
     RAW(SYS_close, live);
     RAW(SYS_close, kept);
+    if (file->sized) RAW(SYS_unlinkat, AT_FDCWD, at_side(path, "durable/sizes/%lu", (unsigned long)file->ino), 0);
+    file->sized = false;
 }
 
 static void name_durable(int live, const char *name, const char *into) {
@@ -396,11 +410,22 @@ static int sync_fd(int fd, long call) {
     if (!on || fstat(fd, &st) < 0 || st.st_dev != device) return (int)answer(RAW(call, fd));
     take();
     struct node *file = S_ISREG(st.st_mode) ? known(st.st_ino) : NULL;
-    bool dir = watched_dir(&st), drop = (file || dir) && dropped(fd);
-    if (file && !drop) file_durable(fd, file);
-    if (dir && !drop) dir_durable(fd, st.st_ino);
+    bool dir = watched_dir(&st);
+    if ((file || dir) && dropped(fd)) {
+        give();
+        return 0;
+    }
+    uint64_t last = writes;
+    if (file) file->begun = last;
     give();
-    return drop ? 0 : (int)answer(RAW(call, fd));
+    if (file || dir) RAW(SYS_nanosleep, &slow, NULL);
+    long r = RAW(call, fd);
+    take();
+    file = file && r == 0 ? known(st.st_ino) : NULL; /* may have been removed meanwhile */
+    if (file) file_durable(fd, file, last);
+    if (dir && r == 0 && watched_dir(&st)) dir_durable(fd, st.st_ino);
+    give();
+    return (int)answer(r);
 }
 
 int fsync(int fd) { return sync_fd(fd, SYS_fsync); }
@@ -461,7 +486,7 @@ static off_t wrote(int fd, struct node *file, off_t at, ssize_t n, int flags) {
     if (mode & O_APPEND) at = fstat(fd, &st) < 0 ? at : st.st_size - n;
     else if (at < 0) at = RAW(SYS_lseek, fd, 0, SEEK_CUR) - n;
     mark(file, at, at + n);
-    if (((mode & O_DSYNC) || (flags & (RWF_DSYNC | RWF_SYNC))) && !dropped(fd)) file_durable(fd, file);
+    if (((mode & O_DSYNC) || (flags & (RWF_DSYNC | RWF_SYNC))) && !dropped(fd)) file_durable(fd, file, writes);
     return at;
 }
 
@@ -530,7 +555,13 @@ ssize_t splice(int in, off64_t *from, int out, off64_t *to, size_t n, unsigned f
 /* ---- sizes ---------------------------------------------------------------------------------------------------- */
 
 static void resized(struct node *file, off_t before, off_t size) {
+    char path[PATH_MAX];
     mark(file, size, before); /* if it grows again, what was cut off is zeros */
+    at_side(path, "durable/sizes/%lu", (unsigned long)file->ino);
+    long fd = must(RAW(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644), "note a size", path);
+    RAW(SYS_write, fd, path, snprintf(path, sizeof path, "%ld\n", (long)size));
+    RAW(SYS_close, fd);
+    file->sized = true;
     seen_size(file->ino, size);
 }
 
@@ -566,7 +597,7 @@ int fallocate(int fd, int mode, off_t at, off_t n) {
     if (file && r == 0) {
         fstat(fd, &after);
         if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) mark(file, at, at + n);
-        if (after.st_size != before.st_size) seen_size(file->ino, after.st_size);
+        if (after.st_size != before.st_size) resized(file, before.st_size, after.st_size);
         if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) seen_copy(fd, file->ino, at, at + n);
     }
     if (file) give();
@@ -866,8 +897,11 @@ __attribute__((constructor)) static void start(void) {
     audit = getenv("POWERCUT_AUDIT") != NULL;
     drop_all = drop && strcmp(drop, "1") == 0;
     if (drop && !drop_all) snprintf(drop_part, sizeof drop_part, "%s", drop);
+    long pause = getenv("POWERCUT_SLOW_SYNC") ? atol(getenv("POWERCUT_SLOW_SYNC")) : 0;
+    slow = (struct timespec){pause / 1000000, pause % 1000000 * 1000};
     pthread_atfork(take, give, give);
-    const char *names[] = {"LD_PRELOAD", "POWERCUT_DATA", "POWERCUT_SIDE", "POWERCUT_AUDIT", "POWERCUT_DROP_SYNC"};
+    const char *names[] = {"LD_PRELOAD", "POWERCUT_DATA", "POWERCUT_SIDE", "POWERCUT_AUDIT", "POWERCUT_DROP_SYNC",
+                           "POWERCUT_SLOW_SYNC"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) unsetenv(names[i]);
     on = true;
 }

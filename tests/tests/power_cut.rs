@@ -16,6 +16,8 @@ use evoke_tests::fault::{
 
 /// Below the data directory: where acknowledged events are kept.
 const LOG: &str = "/data/log";
+/// Added to each sync, so that about every second cut falls into one.
+const SLOW_SYNC: Duration = Duration::from_millis(3);
 
 #[expect(clippy::print_stdout, reason = "the seed repeats a failing run")]
 async fn cuts(
@@ -39,7 +41,9 @@ async fn an_acknowledged_event_outlives_every_power_cut() {
     let full = std::env::var_os("EVOKE_FULL").is_some();
     let (count, events) = if full { (50, 20_000) } else { (20, 2_000) };
     let room = campaign::room("power-cut").expect("a room");
-    let outcome = cuts(count, events, Watch::default(), &room).await.expect("carried out");
+    let outcome = cuts(count, events, Watch { slow_sync: SLOW_SYNC, ..Watch::default() }, &room)
+        .await
+        .expect("carried out");
     assert_eq!(outcome.problems, [], "{}: {}", room.display(), outcome.story());
     assert_eq!(outcome.evidence.acknowledged.len(), events);
     assert!(outcome.cut.sectors_lost > 0, "the cuts lost nothing: {}", outcome.story());
@@ -61,7 +65,7 @@ async fn no_write_to_the_data_directory_goes_past_libc() {
     let room = campaign::room("power-cut-audit").expect("a room");
     let mut launch = Launch::of_the_hub(&room).expect("the hub");
     let disk = PowerCut::new(&launch.data, &room.join("side")).expect("prepared");
-    launch.environment.extend(disk.environment(&Watch { audit: true, drop_sync: None }));
+    launch.environment.extend(disk.environment(&Watch { audit: true, ..Watch::default() }));
     let rules = workload::rules(1);
     // The second start recovers what the first left: another code path that writes.
     for seed in [1, 2] {

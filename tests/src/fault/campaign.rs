@@ -281,7 +281,7 @@ mod tests {
     }
 
     fn forgets(drop_sync: Option<&str>) -> Disk {
-        Disk::Forgets(Watch { audit: false, drop_sync: drop_sync.map(Into::into) })
+        Disk::Forgets(Watch { drop_sync: drop_sync.map(Into::into), ..Watch::default() })
     }
 
     #[tokio::test]

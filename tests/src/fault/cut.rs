@@ -75,8 +75,11 @@ pub fn build(
                         fs::hard_link(first, &to)?;
                         continue;
                     }
-                    let sources =
-                        Sources { live: live.files.get(id), durable: durable.files.get(id) };
+                    let sources = Sources {
+                        live: live.files.get(id),
+                        durable: durable.files.get(id),
+                        set: durable.sizes.get(id).map_or(&[], Vec::as_slice),
+                    };
                     sources.mix(&to, &mut chance, &mut report)?;
                     placed.insert(id.clone(), to);
                 }
@@ -92,7 +95,7 @@ pub fn build(
 /// What the files say.
 pub fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
     let path = from.to_path_buf();
-    let sources = Sources { live: None, durable: Some(&path) };
+    let sources = Sources { live: None, durable: Some(&path), set: &[] };
     sources.mix(to, &mut None, &mut Cut::default())
 }
 
@@ -178,6 +181,8 @@ fn identity(entry: &Entry) -> Option<String> {
 struct Sources<'a> {
     live: Option<&'a PathBuf>,
     durable: Option<&'a PathBuf>,
+    /// Sizes it was set to between the two.
+    set: &'a [u64],
 }
 
 impl Sources<'_> {
@@ -191,7 +196,7 @@ impl Sources<'_> {
         // A file that is gone has only its durable content.
         let is = if live.is_some() { size(live.as_ref())? } else { was };
         let mut fate = Fate::draw(chance);
-        let kept = fate.size(is, was);
+        let kept = fate.size(is, was, self.set);
         report.sectors += usize::from(is != was);
         report.sectors_lost += usize::from(is != was && kept == was);
         let (mut new, mut old) = (vec![0; BLOCK], vec![0; BLOCK]);
@@ -235,14 +240,18 @@ impl<'a> Fate<'a> {
         Self { chance: Some(chance), granule, written }
     }
 
-    /// The file's size: the written one, the durable one, or (where it grew) one between.
-    fn size(&mut self, is: u64, was: u64) -> u64 {
+    /// The file's size: one that it had, or one between where writes made it grow.
+    fn size(&mut self, is: u64, was: u64, set: &[u64]) -> u64 {
         let Some(chance) = self.chance.as_mut() else { return was };
-        match chance.random_range(0..3) {
-            0 => was,
-            1 if is > was => chance.random_range(was..=is),
-            _ => is,
+        if is == was && set.is_empty() {
+            return is;
         }
+        let grown_from = set.iter().copied().max().unwrap_or(was).max(was);
+        if is > grown_from && chance.random_bool(0.3) {
+            return chance.random_range(grown_from..=is);
+        }
+        let had: Vec<_> = set.iter().copied().chain([was, is]).collect();
+        had.choose(chance).copied().unwrap_or(is)
     }
 
     /// Leaves in `old` what the disk kept of the two.

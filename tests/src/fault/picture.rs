@@ -32,6 +32,8 @@ pub struct Picture {
     pub dirs: BTreeMap<String, Names>,
     /// A path to the content, by file.
     pub files: BTreeMap<String, PathBuf>,
+    /// Sizes that a file was set to since it was last synced.
+    pub sizes: BTreeMap<String, Vec<u64>>,
 }
 
 impl Picture {
@@ -79,6 +81,12 @@ impl Picture {
             let id = name_of(&path).to_string_lossy().into_owned();
             known.insert(fs::metadata(&path)?.ino(), id.clone());
             picture.files.insert(id, path);
+        }
+        for item in fs::read_dir(kept.join("sizes")).into_iter().flatten() {
+            let path = item?.path();
+            let lines = fs::read_to_string(&path)?;
+            let sizes = lines.lines().filter_map(|line| line.parse().ok()).collect();
+            picture.sizes.insert(name_of(&path).to_string_lossy().into_owned(), sizes);
         }
         for item in fs::read_dir(kept.join("dirs"))? {
             let dir = item?.path();

@@ -8,6 +8,7 @@ use std::{
     os::unix::fs::{MetadataExt, symlink},
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use super::{
@@ -24,6 +25,8 @@ pub struct Watch {
     pub audit: bool,
     /// Syncs that say yes and do nothing: `1` for all, else those of paths that contain this.
     pub drop_sync: Option<String>,
+    /// Each sync takes so much longer, as on a slow disk: more kills fall into one.
+    pub slow_sync: Duration,
 }
 
 /// One data directory under watch.
@@ -58,6 +61,7 @@ impl PowerCut {
             let kept = self.side.join(kept);
             remove_tree(&kept)?;
             fs::create_dir_all(kept.join("inodes"))?;
+            fs::create_dir_all(kept.join("sizes"))?;
             for (file, path) in &live.files {
                 cut::copy_sparse(path, &kept.join("inodes").join(file))?;
             }
@@ -93,6 +97,8 @@ impl PowerCut {
         if watch.audit {
             all.push(("POWERCUT_AUDIT", "1".into()));
         }
+        let slow = watch.slow_sync.as_micros().to_string();
+        all.push(("POWERCUT_SLOW_SYNC", slow.into()));
         if let Some(part) = &watch.drop_sync {
             all.push(("POWERCUT_DROP_SYNC", part.into()));
         }
@@ -431,6 +437,27 @@ mod tests {
             }
         }
         assert!(torn > 5 && all > 3 && none > 3, "torn {torn}, all lost {all}, none {none}");
+    }
+
+    #[test]
+    fn a_size_that_was_set_is_one_step_and_one_that_was_written_to_is_not() {
+        let sizes = |script: &str| -> std::collections::BTreeSet<u64> {
+            let cut = |seed| {
+                let bench = Bench::new();
+                bench.run(&format!("fill a 0 100 o sync a syncdir . {script}"));
+                bench.disk.cut(Loss::Some(seed)).expect("cut");
+                fs::metadata(bench.room.path().join("data/a")).expect("there").len()
+            };
+            (0..20).map(cut).collect()
+        };
+        assert_eq!(sizes("truncate a 5000"), [100, 5000].into());
+        assert_eq!(sizes("reserve a 5000 truncate a 50"), [50, 100, 5000].into());
+        assert_eq!(sizes("truncate a 5000 sync a"), [5000].into());
+        let written = sizes("fill a 100 4900 n");
+        assert!(
+            written.len() > 3 && written.iter().all(|size| (100..=5000).contains(size)),
+            "{written:?}"
+        );
     }
 
     #[test]
