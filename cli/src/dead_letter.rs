@@ -1,0 +1,108 @@
+//! `evoke deadletter …`
+
+use clap::{ArgGroup, Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::{
+    error::CliError,
+    hub::{Hub, get, post},
+    name::{number, text},
+    output::{Output, short},
+    page::Page,
+    time::date,
+};
+
+/// What to do with deliveries that were given up.
+#[derive(Debug, Subcommand)]
+pub enum DeadLetterCommand {
+    /// List dead letters, the newest first.
+    List {
+        #[command(flatten)]
+        page: Page,
+        /// Those of this rule only.
+        #[arg(long, value_name = "NAME")]
+        rule: Option<String>,
+    },
+    /// Show a dead letter: the event, the rule, every attempt and the reason.
+    Show {
+        /// Activation id of the delivery.
+        id: String,
+    },
+    /// Deliver again; the attempts go on.
+    Replay(Which),
+    /// Let go for ever.
+    Discard(Which),
+}
+
+/// One dead letter, or all of a rule.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("which").required(true).args(["id", "rule"]))]
+pub struct Which {
+    /// Activation id of the delivery.
+    id: Option<String>,
+    /// All dead letters of this rule.
+    #[arg(long, value_name = "NAME")]
+    rule: Option<String>,
+}
+
+// === impl DeadLetterCommand ===
+
+impl DeadLetterCommand {
+    pub(crate) async fn run(self, hub: &Hub, output: &mut Output) -> Result<(), CliError> {
+        match self {
+            Self::List { page, rule } => {
+                let request = page.ask(get(&["deadletters"])).query_if("rule", rule);
+                list(output, &hub.ask(request).await?)
+            }
+            Self::Show { id } => output.json(&hub.ask(get(&["deadletters", &id])).await?),
+            Self::Replay(which) => which.act(hub, output, "replay").await,
+            Self::Discard(which) => which.act(hub, output, "discard").await,
+        }
+    }
+}
+
+fn list(output: &mut Output, letters: &Value) -> Result<(), CliError> {
+    if output.is_json() {
+        return output.json(letters);
+    }
+    let listed = letters.get("deadletters").unwrap_or(letters);
+    let rows: Vec<_> = listed
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|letter| {
+            let attempts = letter.get("attempts");
+            let attempts =
+                attempts.map(|a| a.as_array().map_or(a.to_string(), |a| a.len().to_string()));
+            vec![
+                text(letter, "activationId").to_owned(),
+                number(letter, "time").or(number(letter, "died")).map(date).unwrap_or_default(),
+                text(letter, "rule").to_owned(),
+                attempts.unwrap_or_default(),
+                short(text(letter, "reason"), 80),
+            ]
+        })
+        .collect();
+    output.table(&["activation", "given up", "rule", "attempts", "reason"], &rows)
+}
+
+// === impl Which ===
+
+impl Which {
+    async fn act(self, hub: &Hub, output: &mut Output, action: &str) -> Result<(), CliError> {
+        let (path, body, what) = match (&self.id, &self.rule) {
+            (Some(id), _) => {
+                (vec!["deadletters", id], json!({ "action": action }), format!("dead letter {id}"))
+            }
+            (None, rule) => {
+                let rule = rule.clone().unwrap_or_default();
+                let what = format!("dead letters of rule {rule}");
+                (vec!["deadletters"], json!({"action": action, "rule": rule}), what)
+            }
+        };
+        let done = hub.ask(post(&path).body(body)).await?;
+        let verb = if action == "replay" { "replayed" } else { "discarded" };
+        let count = number(&done, "count").map(|count| format!("{count} ")).unwrap_or_default();
+        output.value_or_line(&done, &format!("ok: {verb} {count}{what}"))
+    }
+}

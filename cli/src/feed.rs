@@ -1,0 +1,121 @@
+//! `evoke feed …`
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    error::CliError,
+    hub::{Hub, delete, get, put},
+    name::{number, text},
+    output::{Output, short},
+    parameters::Parameters,
+    time::date,
+};
+
+/// What to do with feeds.
+#[derive(Debug, Subcommand)]
+pub enum FeedCommand {
+    /// Make a feed, or change the one of this name.
+    Create(Create),
+    /// List feeds.
+    List,
+    /// Show a feed and what it is doing.
+    Get {
+        /// Its name.
+        name: String,
+    },
+    /// Delete a feed; nothing comes of it afterwards.
+    Delete {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// A feed as it shall be.
+#[derive(Debug, Args)]
+pub struct Create {
+    /// Its name.
+    name: String,
+    /// Kind of source, such as `alarms`.
+    #[arg(long, value_name = "NAME")]
+    provider: String,
+    /// Trigger that gets its events.
+    #[arg(long, value_name = "TRIGGER")]
+    trigger: String,
+    #[command(flatten)]
+    parameters: Parameters,
+}
+
+// === impl FeedCommand ===
+
+impl FeedCommand {
+    pub(crate) async fn run(self, hub: &Hub, output: &mut Output) -> Result<(), CliError> {
+        match self {
+            Self::Create(create) => {
+                let name = &create.name;
+                let body = body(&create.provider, &create.trigger, &create.parameters.object()?);
+                let saved = hub.ask(put(&["feeds", name]).body(body)).await?;
+                let (provider, trigger) = (&create.provider, &create.trigger);
+                let line = format!("ok: feed {name}: {provider} → trigger {trigger}");
+                output.value_or_line(&saved, &line)
+            }
+            Self::List => list(hub, output).await,
+            Self::Get { name } => show(hub, output, &name).await,
+            Self::Delete { name } => {
+                let gone = hub.ask(delete(&["feeds", &name])).await?;
+                output.value_or_line(&gone, &format!("ok: deleted feed {name}"))
+            }
+        }
+    }
+}
+
+/// Body of the PUT of a feed.
+pub(crate) fn body(provider: &str, trigger: &str, parameters: &Map<String, Value>) -> Value {
+    json!({"provider": provider, "trigger": trigger, "parameters": parameters})
+}
+
+async fn list(hub: &Hub, output: &mut Output) -> Result<(), CliError> {
+    let feeds = hub.ask(get(&["feeds"])).await?;
+    if output.is_json() {
+        return output.json(&feeds);
+    }
+    let rows: Vec<_> = feeds
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|feed| {
+            let status = feed.get("status").unwrap_or(&Value::Null);
+            vec![
+                text(feed, "name").to_owned(),
+                text(feed, "provider").to_owned(),
+                text(feed, "trigger").to_owned(),
+                text(status, "state").to_owned(),
+                number(status, "lastEvent").map(date).unwrap_or_default(),
+                short(text(status, "reason"), 60),
+            ]
+        })
+        .collect();
+    output.table(&["name", "provider", "trigger", "state", "last event", "reason"], &rows)
+}
+
+async fn show(hub: &Hub, output: &mut Output, name: &str) -> Result<(), CliError> {
+    let feed = hub.ask(get(&["feeds", name])).await?;
+    if output.is_json() {
+        return output.json(&feed);
+    }
+    let status = feed.get("status").unwrap_or(&Value::Null);
+    let json = |value: Option<&Value>| value.map(Value::to_string).unwrap_or_default();
+    output.card(&[
+        ("feed", format!("/{}/{}", text(&feed, "namespace"), text(&feed, "name"))),
+        ("provider", text(&feed, "provider").to_owned()),
+        ("trigger", text(&feed, "trigger").to_owned()),
+        ("parameters", json(feed.get("parameters"))),
+        ("updated", number(&feed, "updated").map(date).unwrap_or_default()),
+        ("state", text(status, "state").to_owned()),
+        ("reason", text(status, "reason").to_owned()),
+        ("last event", number(status, "lastEvent").map(date).unwrap_or_default()),
+        ("position", json(status.get("position"))),
+        ("last error", text(status, "lastError").to_owned()),
+        ("next try", number(status, "nextTry").map(date).unwrap_or_default()),
+    ])
+}

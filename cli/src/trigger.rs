@@ -1,0 +1,204 @@
+//! `evoke trigger …`
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    error::CliError,
+    hub::{Hub, delete, get, post, put},
+    name::{number, text},
+    output::Output,
+    page::Page,
+    parameters::{Annotations, Parameters, key_values, pairs_line, value_of},
+    time::date,
+};
+
+/// What to do with triggers.
+#[derive(Debug, Subcommand)]
+pub enum TriggerCommand {
+    /// Make a trigger.
+    Create(Settings),
+    /// Change a trigger, or make it where it is missing.
+    Update(Settings),
+    /// Show a trigger and its rules.
+    Get {
+        /// Its name.
+        name: String,
+    },
+    /// List triggers, the newest first.
+    List(Page),
+    /// Fire a trigger with the parameters as the event's data.
+    Fire {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        parameters: Parameters,
+    },
+    /// Delete a trigger; its rules stay and rest.
+    Delete {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// A trigger as it shall be.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// Its name.
+    name: String,
+    #[command(flatten)]
+    parameters: Parameters,
+    #[command(flatten)]
+    annotations: Annotations,
+    /// Take events of the namespace's hub: type=, source= or subject=, a value or a prefix
+    /// and `*`. Repeatable; all must match.
+    #[arg(long, value_name = "ATTRIBUTE=PATTERN", value_parser = subscription)]
+    subscribe: Vec<(&'static str, String)>,
+    /// Let a service fire it with `Authorization: Bearer TOKEN`.
+    #[arg(long, value_name = "TOKEN", conflicts_with = "webhook_hmac")]
+    webhook_bearer: Option<String>,
+    /// Let a service fire it that signs the body with HMAC-SHA256 and this secret.
+    #[arg(long, value_name = "SECRET")]
+    webhook_hmac: Option<String>,
+    /// Header that holds the signature.
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "x-hub-signature-256",
+        requires = "webhook_hmac"
+    )]
+    signature_header: String,
+}
+
+fn subscription(text: &str) -> Result<(&'static str, String), String> {
+    let (attribute, pattern) = text.split_once('=').unwrap_or((text, ""));
+    let known = ["type", "source", "subject"].into_iter().find(|name| *name == attribute);
+    match known {
+        Some(attribute) if !pattern.is_empty() => Ok((attribute, pattern.to_owned())),
+        _ => Err("want type=PATTERN, source=PATTERN or subject=PATTERN".to_owned()),
+    }
+}
+
+// === impl TriggerCommand ===
+
+impl TriggerCommand {
+    pub(crate) async fn run(self, hub: &Hub, output: &mut Output) -> Result<(), CliError> {
+        match self {
+            Self::Create(settings) => settings.save(hub, output, false).await,
+            Self::Update(settings) => settings.save(hub, output, true).await,
+            Self::Get { name } => show(hub, output, &name).await,
+            Self::List(page) => list(hub, output, &page).await,
+            Self::Fire { name, parameters } => fire(hub, output, &name, &parameters).await,
+            Self::Delete { name } => {
+                let gone = hub.ask(delete(&["triggers", &name])).await?;
+                output.value_or_line(&gone, &format!("ok: deleted trigger {name}"))
+            }
+        }
+    }
+}
+
+async fn fire(
+    hub: &Hub,
+    output: &mut Output,
+    name: &str,
+    parameters: &Parameters,
+) -> Result<(), CliError> {
+    let body = Value::Object(parameters.object()?);
+    let fired = hub.ask(post(&["triggers", name]).body(body)).await?;
+    let line = match text(&fired, "activationId") {
+        "" => format!("ok: fired trigger {name}; no active rule took it"),
+        id => format!("ok: fired trigger {name} with id {id}"),
+    };
+    output.value_or_line(&fired, &line)
+}
+
+async fn show(hub: &Hub, output: &mut Output, name: &str) -> Result<(), CliError> {
+    let trigger = hub.ask(get(&["triggers", name])).await?;
+    if output.is_json() {
+        return output.json(&trigger);
+    }
+    let annotations = trigger.get("annotations");
+    let subscription = annotations.and_then(|list| value_of(list, "subscription"));
+    output.card(&[
+        ("trigger", format!("/{}/{}", text(&trigger, "namespace"), text(&trigger, "name"))),
+        ("version", text(&trigger, "version").to_owned()),
+        ("updated", number(&trigger, "updated").map(date).unwrap_or_default()),
+        ("webhook", webhook_line(trigger.get("webhook"))),
+        ("subscription", subscription.map(Value::to_string).unwrap_or_default()),
+        ("parameters", pairs_line(trigger.get("parameters"))),
+        ("annotations", pairs_line(annotations)),
+    ])?;
+    let Some(rules) = trigger.get("rules").and_then(Value::as_object) else { return Ok(()) };
+    let rows: Vec<_> = rules.iter().map(|(rule, link)| rule_row(rule, link)).collect();
+    output.line("")?;
+    output.table(&["rule", "action", "status"], &rows)
+}
+
+fn rule_row(rule: &str, link: &Value) -> Vec<String> {
+    let rule = rule.split_once('/').map_or(rule, |(_, name)| name);
+    let action = crate::name::referenced(link.get("action"));
+    vec![rule.to_owned(), action, text(link, "status").to_owned()]
+}
+
+fn webhook_line(webhook: Option<&Value>) -> String {
+    let Some(webhook) = webhook else { return String::new() };
+    match (text(webhook, "kind"), text(webhook, "header")) {
+        (kind, "") => kind.to_owned(),
+        (kind, header) => format!("{kind} in {header}"),
+    }
+}
+
+async fn list(hub: &Hub, output: &mut Output, page: &Page) -> Result<(), CliError> {
+    let triggers = hub.ask(page.ask(get(&["triggers"]))).await?;
+    if output.is_json() {
+        return output.json(&triggers);
+    }
+    let rows: Vec<_> = triggers
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|trigger| {
+            let updated = number(trigger, "updated").map(date).unwrap_or_default();
+            vec![text(trigger, "name").to_owned(), text(trigger, "version").to_owned(), updated]
+        })
+        .collect();
+    output.table(&["name", "version", "updated"], &rows)
+}
+
+// === impl Settings ===
+
+impl Settings {
+    async fn save(self, hub: &Hub, output: &mut Output, overwrite: bool) -> Result<(), CliError> {
+        let body = self.body()?;
+        let request = put(&["triggers", &self.name]).query("overwrite", overwrite).body(body);
+        let saved = hub.ask(request).await?;
+        let verb = if overwrite { "updated" } else { "created" };
+        output.value_or_line(&saved, &format!("ok: {verb} trigger {}", self.name))
+    }
+
+    fn body(&self) -> Result<Value, CliError> {
+        let mut body = Map::new();
+        if let Some(parameters) = self.parameters.list()? {
+            body.insert("parameters".to_owned(), parameters);
+        }
+        let mut annotations = self.annotations.object();
+        if !self.subscribe.is_empty() {
+            let patterns = self.subscribe.iter().cloned();
+            let subscription: Map<_, _> =
+                patterns.map(|(name, pattern)| (name.to_owned(), pattern.into())).collect();
+            annotations.insert("subscription".to_owned(), subscription.into());
+        }
+        if !annotations.is_empty() {
+            body.insert("annotations".to_owned(), key_values(&annotations));
+        }
+        if let Some(token) = &self.webhook_bearer {
+            body.insert("webhook".to_owned(), json!({"bearer": {"token": token}}));
+        }
+        if let Some(secret) = &self.webhook_hmac {
+            let header = self.signature_header.to_ascii_lowercase();
+            let hmac = json!({"hmac": {"secret": secret, "header": header}});
+            body.insert("webhook".to_owned(), hmac);
+        }
+        Ok(body.into())
+    }
+}
