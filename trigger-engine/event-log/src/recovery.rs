@@ -149,4 +149,6 @@ impl Recovery {
 }
 
 #[cfg(test)]
+mod crashes;
+#[cfg(test)]
 mod tests;
