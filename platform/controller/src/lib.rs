@@ -1,1 +1,26 @@
-//! The REST API, identity, and the way from a rule to an activation.
+//! The REST API, identity, and the way from a call or a delivery to an activation.
+//!
+//! Invariant: this crate knows no source of events and no sandbox. Handlers know no status
+//! numbers: [`rest::ApiError`] does.
+//!
+//! To add a REST collection: one file `rest/<plural>.rs` with `routes`, one line in
+//! [`rest::router`].
+
+mod code;
+mod config;
+mod feed_control;
+mod hub;
+mod invocations;
+mod records;
+pub mod rest;
+mod runner;
+mod webhooks;
+
+pub use code::StoredCode;
+pub use config::Config;
+pub use feed_control::{FeedControl, FeedRefused};
+pub use hub::{Hub, HubParts, Loaded};
+pub use invocations::{InvocationParts, Invocations};
+pub use records::Records;
+pub use rest::router;
+pub use runner::{Runner, Runners};

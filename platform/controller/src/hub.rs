@@ -1,0 +1,106 @@
+//! What the API stands on, wired once.
+
+use std::sync::Arc;
+
+use evoke_feeds::Clock;
+use evoke_invoker::Manifest;
+use evoke_store::{ActivationStore, CodeStore, EntityStore, FeedStore, Identities, StoreError};
+use evoke_trigger_engine::Engine;
+use tokio::sync::Semaphore;
+
+use crate::{
+    config::Config, feed_control::FeedControl, invocations::Invocations, webhooks::Webhooks,
+};
+
+/// Everything that answers to requests.
+pub struct HubParts {
+    /// Settings.
+    pub config: Config,
+    /// Entities.
+    pub entities: Arc<dyn EntityStore>,
+    /// What is wanted of feeds.
+    pub feeds: Arc<dyn FeedStore>,
+    /// Activation records.
+    pub activations: Arc<dyn ActivationStore>,
+    /// Code.
+    pub code: Arc<dyn CodeStore>,
+    /// Who may do what.
+    pub identities: Arc<dyn Identities>,
+    /// The kinds there are.
+    pub manifest: Arc<Manifest>,
+    /// Where events go.
+    pub engine: Engine,
+    /// Who runs actions.
+    pub invocations: Arc<Invocations>,
+    /// Who runs feeds.
+    pub feed_control: Arc<dyn FeedControl>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What `GET /api/v1` shows as the build.
+    pub build: String,
+}
+
+/// The hub as handlers see it.
+pub struct Hub {
+    pub(crate) parts: HubParts,
+    pub(crate) webhooks: Webhooks,
+    /// Changes of entities take turns, so that the store and what is built from it agree.
+    pub(crate) turn: Semaphore,
+}
+
+/// What was loaded at start, to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// Triggers.
+    pub triggers: usize,
+    /// Rules.
+    pub rules: usize,
+}
+
+impl Hub {
+    /// A hub over its parts; knows no trigger and no rule before [`Hub::load`].
+    #[must_use]
+    pub fn new(parts: HubParts) -> Arc<Self> {
+        Arc::new(Self { parts, webhooks: Webhooks::default(), turn: Semaphore::new(1) })
+    }
+
+    /// Tells the engine of every trigger and rule of the store. To be called once, before the
+    /// engine delivers and the API answers.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the hub must not start without its rules.
+    pub async fn load(&self) -> Result<Loaded, StoreError> {
+        use evoke_store::{Collection, Entity};
+        let mut loaded = Loaded { triggers: 0, rules: 0 };
+        for collection in [Collection::Triggers, Collection::Rules] {
+            for entity in self.parts.entities.all(collection).await? {
+                match entity {
+                    Entity::Trigger(trigger) => {
+                        loaded.triggers += 1;
+                        self.webhooks.put(&trigger);
+                        self.parts.engine.put_trigger(trigger);
+                    }
+                    Entity::Rule(rule) => {
+                        loaded.rules += 1;
+                        self.parts.engine.put_rule(rule);
+                    }
+                    Entity::Action(_) | Entity::Package(_) => {}
+                }
+            }
+        }
+        Ok(loaded)
+    }
+}
+
+impl Hub {
+    /// Whether it takes work; what is missing, where it does not.
+    pub(crate) fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").field("config", &self.parts.config).finish_non_exhaustive()
+    }
+}

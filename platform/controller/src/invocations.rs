@@ -1,0 +1,182 @@
+//! The way from a call or a delivery to an activation: resolve, merge, place, run, record.
+
+mod arguments;
+mod deliver;
+mod ready;
+mod record;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use evoke_feeds::Clock;
+use evoke_invoker::{Manifest, Run};
+use evoke_schemas::{Activation, ActivationId, FullName, Secret};
+use evoke_store::{ActivationStore, EntityStore, Identities, Identity};
+use tokio::sync::{Semaphore, oneshot};
+use tokio_util::task::TaskTracker;
+
+pub(crate) use self::{
+    arguments::Members,
+    ready::{NotReady, Ready},
+};
+use self::{arguments::merge, ready::ReadyActions, record::Whose};
+use crate::{config::Config, runner::Runners};
+
+/// What invocations stand on.
+#[derive(Clone)]
+pub struct InvocationParts {
+    /// Where actions and packages are.
+    pub entities: Arc<dyn EntityStore>,
+    /// Where records go.
+    pub activations: Arc<dyn ActivationStore>,
+    /// Whose keys functions may get.
+    pub identities: Arc<dyn Identities>,
+    /// The kinds there are.
+    pub manifest: Arc<Manifest>,
+    /// Who runs.
+    pub runners: Arc<Runners>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Runs actions for callers and for the engine.
+pub struct Invocations {
+    parts: InvocationParts,
+    ready: ReadyActions,
+    blocking: Arc<Semaphore>,
+    under_way: TaskTracker,
+}
+
+/// One blocking call.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// The request's object as text; already checked.
+    pub(crate) payload: Bytes,
+    /// `__OW_TRANSACTION_ID`.
+    pub(crate) request_id: String,
+    /// W3C trace context.
+    pub(crate) traceparent: Option<String>,
+}
+
+/// A blocking call under way.
+#[derive(Debug)]
+pub(crate) struct UnderWay {
+    pub(crate) id: ActivationId,
+    /// The record, when the run has ended.
+    pub(crate) end: oneshot::Receiver<Arc<Activation>>,
+}
+
+/// Why a call was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallRefused {
+    /// It sets a parameter that it may not.
+    #[error("Request defines parameters that are not allowed (e.g., reserved properties).")]
+    Reserved,
+    /// Too many are under way.
+    #[error("Too many concurrent requests in flight (allowed: {0}).")]
+    TooMany(usize),
+}
+
+impl Invocations {
+    /// Invocations over their parts.
+    #[must_use]
+    pub fn new(parts: InvocationParts, config: &Config) -> Arc<Self> {
+        Arc::new(Self {
+            parts,
+            ready: ReadyActions::new(config.cached_actions),
+            blocking: Arc::new(Semaphore::new(config.max_blocking)),
+            under_way: TaskTracker::new(),
+        })
+    }
+
+    /// Waits for the blocking calls under way; none may be taken any more.
+    pub async fn drained(&self) {
+        self.under_way.close();
+        self.under_way.wait().await;
+    }
+
+    /// The action of that name, ready to run.
+    pub(crate) async fn ready(&self, name: &FullName) -> Result<Arc<Ready>, NotReady> {
+        self.ready.get(name, &*self.parts.entities, &self.parts.manifest).await
+    }
+
+    /// To be called after each change of an action or package.
+    pub(crate) fn forget(&self, name: &FullName) {
+        self.ready.forget(name);
+    }
+
+    /// Starts a call that goes on when nobody waits for it any more.
+    pub(crate) fn call(
+        self: &Arc<Self>,
+        caller: &Identity,
+        ready: Arc<Ready>,
+        call: Call,
+    ) -> Result<UnderWay, CallRefused> {
+        let arguments = request_arguments(&ready, call.payload)?;
+        let permit = Arc::clone(&self.blocking).try_acquire_owned();
+        let permit = permit.map_err(|_full| CallRefused::TooMany(self.under_way.len()))?;
+        let id = ActivationId::fresh();
+        let whose =
+            Whose { id, namespace: caller.namespace.clone(), subject: caller.subject.clone() };
+        let run = Run {
+            activation_id: id,
+            namespace: caller.namespace.clone(),
+            action: Arc::clone(&ready.runnable),
+            arguments,
+            transaction_id: call.request_id,
+            event_id: None,
+            traceparent: call.traceparent,
+            api_key: ready.runnable.provide_api_key.then(|| caller.credential()),
+            longest_wait: None,
+        };
+        let (sender, end) = oneshot::channel();
+        let this = Arc::clone(self);
+        self.under_way.spawn(async move {
+            let run_end = this.parts.runners.run(run).await;
+            let record = Arc::new(record::of_run(whose, &ready, run_end));
+            // Readable before the caller knows of it; durable soon, which no answer waits for.
+            if let Err(error) = this.parts.activations.stage(Activation::clone(&record)).await {
+                tracing::error!(activation = %id, %error, "an activation record is lost");
+            }
+            drop(permit);
+            if sender.send(record).is_err() {
+                tracing::debug!(activation = %id, "nobody waits any more");
+            }
+        });
+        Ok(UnderWay { id, end })
+    }
+
+    /// The key of who owns the namespace, where the action gets it.
+    async fn api_key(&self, ready: &Ready, namespace: &evoke_schemas::Namespace) -> Option<Secret> {
+        if !ready.runnable.provide_api_key {
+            return None;
+        }
+        match self.parts.identities.owner(namespace).await {
+            Ok(owner) => owner.map(|owner| owner.credential()),
+            Err(error) => {
+                tracing::error!(%error, "no key for a function");
+                None
+            }
+        }
+    }
+}
+
+/// A request's object above what is bound.
+fn request_arguments(ready: &Ready, payload: Bytes) -> Result<Bytes, CallRefused> {
+    if ready.bound.is_empty() && ready.reserved.is_empty() {
+        return Ok(payload);
+    }
+    let request = Members::parse(&payload).unwrap_or_default();
+    if ready.refuses(&request) {
+        return Err(CallRefused::Reserved);
+    }
+    Ok(merge(&[ready.bound.borrowed(), request]))
+}
+
+impl std::fmt::Debug for Invocations {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Invocations")
+            .field("under_way", &self.under_way.len())
+            .finish_non_exhaustive()
+    }
+}

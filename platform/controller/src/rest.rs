@@ -1,0 +1,61 @@
+//! The REST API: OpenWhisk's paths and ours, one file for each collection.
+
+mod actions;
+mod activations;
+mod answer;
+mod at;
+mod body;
+mod entities;
+mod error;
+mod events;
+mod feeds;
+mod frame;
+mod health;
+mod info;
+mod namespaces;
+mod packages;
+mod query;
+mod rules;
+mod triggers;
+
+use std::sync::Arc;
+
+use axum::{Router, extract::State, middleware};
+use http::{HeaderMap, Uri};
+
+pub use self::error::ApiError;
+use crate::hub::Hub;
+
+/// The API over a hub. Serve it on as many listeners as there are.
+pub fn router(hub: Arc<Hub>) -> Router {
+    Router::new()
+        .merge(actions::routes())
+        .merge(activations::routes())
+        .merge(events::routes())
+        .merge(feeds::routes())
+        .merge(namespaces::routes())
+        .merge(packages::routes())
+        .merge(rules::routes())
+        .merge(triggers::routes())
+        .merge(info::routes())
+        .merge(health::routes())
+        .fallback(nowhere)
+        .method_not_allowed_fallback(nowhere)
+        .layer(middleware::from_fn(frame::frame))
+        .with_state(hub)
+}
+
+/// No such path, or not with that method. Below the API only who is known learns so.
+async fn nowhere(State(hub): State<Arc<Hub>>, uri: Uri, headers: HeaderMap) -> ApiError {
+    let web = uri.path().strip_prefix(frame::BASE).is_some_and(|rest| rest.starts_with("/web/"));
+    if web {
+        // As for a web action that is not exported: none is in this version.
+        return ApiError::Missing;
+    }
+    if frame::is_inside(uri.path())
+        && let Err(error) = at::authenticate(&hub, &headers).await
+    {
+        return error;
+    }
+    ApiError::NoRoute
+}

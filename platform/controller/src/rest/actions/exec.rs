@@ -1,0 +1,115 @@
+//! The member `exec` of an action's PUT.
+
+use bytes::Bytes;
+use evoke_invoker::Manifest;
+use evoke_schemas::{
+    action::{Exec, is_binary_code},
+    limits::MAX_CODE_BYTES,
+};
+use evoke_store::CodeStore;
+use serde_json::{Map, Value};
+
+use super::ApiError;
+
+/// Kinds that OpenWhisk has and this version has not.
+const LATER: [(&str, &str); 2] = [("sequence", "a sequence"), ("blackbox", "kind `blackbox`")];
+
+/// What an action shall run, read and checked, not yet kept.
+#[derive(Debug)]
+pub(super) struct NewExec {
+    kind: String,
+    code: String,
+    main: Option<String>,
+}
+
+impl NewExec {
+    /// Takes the member out of a body; none where it is absent.
+    pub(super) fn take(
+        body: &mut Map<String, Value>,
+        manifest: &Manifest,
+    ) -> Result<Option<Self>, ApiError> {
+        let mut exec = match body.remove("exec") {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::Object(exec)) => exec,
+            Some(_) => return Err(malformed("Object expected for `exec`")),
+        };
+        let Some(Value::String(asked)) = exec.get("kind") else {
+            return Err(malformed("'kind' must be a string defined in 'exec'"));
+        };
+        let asked = asked.trim().to_lowercase();
+        if let Some((_, what)) = LATER.iter().find(|(kind, _)| *kind == asked) {
+            return Err(ApiError::NotInThisVersion((*what).to_owned()));
+        }
+        let Some(kind) = manifest.resolve(&asked) else { return Err(unknown(&asked, manifest)) };
+        if kind.deprecated {
+            return Err(no_longer(&kind.kind));
+        }
+        let code = code(&mut exec, &asked)?;
+        let main = main(&mut exec, &asked)?;
+        if main.is_none() && kind.require_main {
+            return Err(malformed(&format!(
+                "'main' must be a string defined in 'exec' for '{}' actions",
+                kind.kind
+            )));
+        }
+        Ok(Some(Self { kind: kind.kind.clone(), code, main }))
+    }
+
+    /// Whether the code is small enough.
+    pub(super) fn check_size(&self) -> Result<(), ApiError> {
+        let bytes = self.code.len();
+        if bytes <= MAX_CODE_BYTES {
+            return Ok(());
+        }
+        Err(ApiError::FieldTooLarge { field: "exec", bytes, most: MAX_CODE_BYTES })
+    }
+
+    /// Keeps the code.
+    pub(super) async fn keep(self, store: &dyn CodeStore) -> Result<Exec, ApiError> {
+        let binary = is_binary_code(&self.code);
+        let code = store.put(Bytes::from(self.code)).await?;
+        Ok(Exec { kind: self.kind, code, main: self.main, binary })
+    }
+}
+
+/// The answer for a kind that may not be run any more.
+pub(super) fn no_longer(kind: &str) -> ApiError {
+    ApiError::Bad(format!(
+        "The '{kind}' runtime is no longer supported. You may read and delete but not update or \
+         invoke this action."
+    ))
+}
+
+fn code(exec: &mut Map<String, Value>, kind: &str) -> Result<String, ApiError> {
+    match exec.remove("code").or_else(|| exec.remove("jar")) {
+        Some(Value::String(code)) => Ok(code),
+        None | Some(Value::Null) => Err(malformed(&format!(
+            "'code' must be a string or attachment object defined in 'exec' for '{kind}' actions"
+        ))),
+        Some(other) => {
+            Err(malformed(&format!("Could not deserialize as attachment record: {other}")))
+        }
+    }
+}
+
+fn main(exec: &mut Map<String, Value>, kind: &str) -> Result<Option<String>, ApiError> {
+    match exec.remove("main") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(main)) => Ok(Some(main)),
+        Some(_) => Err(malformed(&format!(
+            "if defined, 'main' be a string in 'exec' for '{kind}' actions"
+        ))),
+    }
+}
+
+fn unknown(kind: &str, manifest: &Manifest) -> ApiError {
+    let known: Vec<String> = manifest.kinds().map(|(_, kind)| format!("'{}'", kind.kind)).collect();
+    malformed(&format!(
+        "The specified runtime '{kind}' is not supported by this platform. Valid values are: {}.",
+        known.join(", ")
+    ))
+}
+
+fn malformed(text: &str) -> ApiError {
+    ApiError::Malformed(text.to_owned())
+}

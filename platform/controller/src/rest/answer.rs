@@ -1,0 +1,66 @@
+//! Answers in their shape.
+
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use evoke_schemas::{ActivationId, Position};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{error::ApiError, frame};
+
+const ACTIVATION_ID: HeaderName = HeaderName::from_static("x-openwhisk-activation-id");
+const POSITION: HeaderName = HeaderName::from_static("x-evoke-position");
+
+/// 200 with JSON.
+pub(super) fn json(body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(text) => text_of_json(StatusCode::OK, text),
+        Err(error) => ApiError::Internal(Box::new(error)).into_response(),
+    }
+}
+
+/// JSON that is text already.
+pub(super) fn text_of_json(status: StatusCode, text: impl Into<Bytes>) -> Response {
+    (status, [(header::CONTENT_TYPE, frame::JSON)], text.into()).into_response()
+}
+
+/// 202 with what was accepted.
+pub(super) fn accepted(body: &impl Serialize) -> Response {
+    let mut answer = json(body);
+    *answer.status_mut() = StatusCode::ACCEPTED;
+    answer
+}
+
+/// 202 with the id of an activation.
+pub(super) fn activation_accepted(id: ActivationId) -> Response {
+    with_activation(accepted(&json!({ "activationId": id })), id)
+}
+
+/// 204.
+pub(super) fn nothing() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}
+
+/// 200 with plain text.
+pub(super) fn plain(text: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, frame::TEXT)], text).into_response()
+}
+
+/// Adds the header that names the activation.
+pub(super) fn with_activation(mut answer: Response, id: ActivationId) -> Response {
+    insert(answer.headers_mut(), ACTIVATION_ID, &id.to_string());
+    answer
+}
+
+/// Adds the header that names an event's position.
+pub(super) fn with_position(mut answer: Response, position: Position) -> Response {
+    insert(answer.headers_mut(), POSITION, &position.to_string());
+    answer
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

@@ -1,0 +1,142 @@
+//! Feeds: what is wanted of sources, and what they are doing.
+
+use std::sync::Arc;
+
+use axum::{Router, body::Body, response::Response, routing::get};
+use evoke_schemas::{EntityName, EntityUid, Feed, FullName, Trigger};
+use evoke_store::{Expect, Stored};
+use http::HeaderMap;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{answer, at::At, body, entities, error::ApiError};
+use crate::{feed_control::FeedRefused, hub::Hub};
+
+const COLLECTION: &str = "feeds";
+
+/// What a PUT says. All of it each time: what is absent has its default.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    provider: String,
+    trigger: String,
+    #[serde(default)]
+    parameters: Map<String, Value>,
+    #[serde(default)]
+    paused: bool,
+}
+
+pub(super) fn routes() -> Router<Arc<Hub>> {
+    Router::new()
+        .route("/api/v1/namespaces/{ns}/feeds", get(list))
+        .route("/api/v1/namespaces/{ns}/feeds/", get(list))
+        .route("/api/v1/namespaces/{ns}/feeds/{name}", get(read).put(put).delete(delete))
+}
+
+async fn list(at: At) -> Result<Response, ApiError> {
+    let page = at.query.page(COLLECTION)?;
+    let feeds = at.hub.parts.feeds.feeds(Some(at.own_namespace()?)).await?;
+    if page.count {
+        return Ok(answer::json(&json!({ COLLECTION: feeds.len().saturating_sub(page.skip) })));
+    }
+    let shown = feeds.iter().skip(page.skip).take(page.limit).map(|feed| show(&at.hub, feed));
+    Ok(answer::json(&shown.collect::<Vec<Value>>()))
+}
+
+async fn read(at: At) -> Result<Response, ApiError> {
+    let feed = existing(&at).await?.value;
+    Ok(answer::json(&show(&at.hub, &feed)))
+}
+
+async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiError> {
+    let name = at.own_entity()?;
+    let config = &at.hub.parts.config;
+    let bytes = body::read(&headers, content, config.max_event_bytes, config.body_within()).await?;
+    body::expect_json(&headers, &bytes)?;
+    let fields = Value::Object(body::object(&bytes)?);
+    let wanted: Wanted = serde_json::from_value(fields)
+        .map_err(|error| ApiError::Malformed(format!("Unexpected feed: {error}")))?;
+    at.hub.parts.feed_control.check(&wanted.provider, &wanted.parameters)?;
+    let trigger = own_trigger(&wanted.trigger, &name)?;
+
+    let _turn = entities::turn(&at.hub).await?;
+    let at_trigger = FullName::new(name.namespace.clone(), trigger.clone());
+    if !matches!(entities::find::<Trigger>(&at.hub, &at_trigger).await, Ok(Some(_))) {
+        return Err(ApiError::Bad(format!("trigger /{at_trigger} does not exist")));
+    }
+    let before = at.hub.parts.feeds.feed(&name.namespace, &name.name).await?;
+    let expect = before.as_ref().map_or(Expect::New, |before| Expect::At(before.revision));
+    let old = before.map(|before| before.value);
+    // Another source is another feed: it must not go on where the former stood.
+    let same = old.as_ref().filter(|old| old.provider == wanted.provider);
+    let feed = Feed {
+        uid: same.map_or_else(EntityUid::fresh, |old| old.uid),
+        generation: same.map_or(1, |old| old.generation + 1),
+        namespace: name.namespace,
+        name: name.name,
+        provider: wanted.provider,
+        trigger,
+        parameters: wanted.parameters,
+        paused: wanted.paused,
+        updated: at.now_ms(),
+    };
+    at.hub.parts.feeds.put_feed(feed.clone(), expect).await?;
+    if let Some(former) = old.filter(|old| old.uid != feed.uid) {
+        at.hub.parts.feed_control.remove(former.uid).await?;
+    }
+    at.hub.parts.feed_control.apply(feed.clone()).await?;
+    Ok(answer::json(&show(&at.hub, &feed)))
+}
+
+async fn delete(at: At) -> Result<Response, ApiError> {
+    let _turn = entities::turn(&at.hub).await?;
+    let Stored { value: feed, revision } = existing(&at).await?;
+    let shown = show(&at.hub, &feed);
+    at.hub.parts.feeds.delete_feed(&feed.namespace, &feed.name, revision).await?;
+    at.hub.parts.feed_control.remove(feed.uid).await?;
+    Ok(answer::json(&shown))
+}
+
+async fn existing(at: &At) -> Result<Stored<Feed>, ApiError> {
+    let name = at.own_entity()?;
+    let found = at.hub.parts.feeds.feed(&name.namespace, &name.name).await?;
+    found.ok_or(ApiError::Missing)
+}
+
+/// A trigger of the feed's own namespace, by its name or its full name.
+fn own_trigger(text: &str, feed: &FullName) -> Result<EntityName, ApiError> {
+    if !text.contains('/') {
+        return Ok(EntityName::new(text)?);
+    }
+    let full = FullName::parse(text, &feed.namespace)
+        .map_err(|error| ApiError::Malformed(error.to_string()))?;
+    if full.namespace == feed.namespace && full.package.is_none() {
+        Ok(full.name)
+    } else {
+        Err(ApiError::Bad(format!("`trigger` must be of namespace `{}`", feed.namespace)))
+    }
+}
+
+/// The feed as people see it. Parameters may hold credentials, so only their names are shown.
+fn show(hub: &Hub, feed: &Feed) -> Value {
+    json!({
+        "namespace": feed.namespace,
+        "name": feed.name,
+        "provider": feed.provider,
+        "trigger": feed.trigger,
+        "parameters": feed.parameters.keys().collect::<Vec<_>>(),
+        "paused": feed.paused,
+        "generation": feed.generation,
+        "updated": feed.updated,
+        "status": hub.parts.feed_control.status(feed.uid),
+    })
+}
+
+impl From<FeedRefused> for ApiError {
+    fn from(refused: FeedRefused) -> Self {
+        match refused {
+            FeedRefused::Parameters(_) => Self::Bad(refused.to_string()),
+            FeedRefused::Closed => Self::Unavailable(refused.to_string()),
+        }
+    }
+}

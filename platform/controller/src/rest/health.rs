@@ -1,0 +1,20 @@
+//! Whether the hub lives, and whether it takes work.
+
+use std::sync::Arc;
+
+use axum::{Router, extract::State, response::Response, routing::get};
+
+use super::{answer, error::ApiError};
+use crate::hub::Hub;
+
+pub(super) fn routes() -> Router<Arc<Hub>> {
+    Router::new()
+        .route("/ping", get(async || answer::plain("pong")))
+        .route("/healthz", get(async || answer::plain("ok")))
+        .route("/readyz", get(ready))
+}
+
+async fn ready(State(hub): State<Arc<Hub>>) -> Result<Response, ApiError> {
+    hub.ready().map_err(ApiError::Unavailable)?;
+    Ok(answer::plain("ready"))
+}

@@ -1,0 +1,185 @@
+//! Packages: groups of actions. Bindings are not in this version.
+
+use std::sync::Arc;
+
+use axum::{Router, body::Body, response::Response, routing::get};
+use evoke_schemas::{Action, EntityName, Namespace, Package};
+use evoke_store::{Change, Collection, Entity, EntityQuery, Stored};
+use http::HeaderMap;
+use serde_json::{Map, Value, json};
+
+use super::{
+    answer,
+    at::At,
+    body,
+    entities::{self, Common, Kind as _},
+    error::ApiError,
+};
+use crate::hub::Hub;
+
+/// A package of this name cannot be made: it stands for "no package" in OpenWhisk's paths.
+const RESERVED: &str = "default";
+
+pub(super) fn routes() -> Router<Arc<Hub>> {
+    Router::new()
+        .route("/api/v1/namespaces/{ns}/packages", get(list))
+        .route("/api/v1/namespaces/{ns}/packages/", get(list))
+        .route("/api/v1/namespaces/{ns}/packages/{name}", get(read).put(put).delete(delete))
+}
+
+async fn list(at: At) -> Result<Response, ApiError> {
+    if at.is_own() {
+        return entities::list::<Package>(&at, None).await;
+    }
+    // Of others only what is published, so the page is cut after the choice.
+    let page = at.query.page(Collection::Packages.as_str())?;
+    let query = EntityQuery {
+        namespace: at.names.namespace.clone(),
+        collection: Collection::Packages,
+        package: None,
+        skip: 0,
+        limit: usize::MAX,
+    };
+    let all = at.hub.parts.entities.list(&query).await?;
+    let public = all.into_iter().filter_map(Package::of).filter(|package| package.publish);
+    let mut public = public.skip(page.skip);
+    if page.count {
+        return Ok(answer::json(&json!({ Collection::Packages.as_str(): public.count() })));
+    }
+    let shown: Vec<Value> = public.by_ref().take(page.limit).map(|one| one.summary()).collect();
+    Ok(answer::json(&shown))
+}
+
+async fn read(at: At) -> Result<Response, ApiError> {
+    let name = at.names.entity()?;
+    let package = match super::actions::readable_package(&at, &name).await {
+        Err(ApiError::Missing) => return Err(ApiError::MissingNamed(name.to_string())),
+        found => found?,
+    };
+    let (mut actions, mut feeds) = (Vec::new(), Vec::new());
+    for action in content(&at.hub, &package.namespace, &package.name).await? {
+        let item = json!({
+            "name": action.name.name, "version": action.version, "annotations": action.annotations,
+        });
+        let is_feed = action.annotations.get("feed").is_some();
+        if is_feed { &mut feeds } else { &mut actions }.push(item);
+    }
+    let mut shown = show(&package);
+    shown.insert("actions".to_owned(), actions.into());
+    shown.insert("feeds".to_owned(), feeds.into());
+    Ok(answer::json(&shown))
+}
+
+async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiError> {
+    let name = at.own_entity()?;
+    let overwrite = at.query.flag("overwrite")?;
+    let config = &at.hub.parts.config;
+    let bytes =
+        body::read(&headers, content, config.max_entity_bytes, config.body_within()).await?;
+    body::expect_json(&headers, &bytes)?;
+    let mut fields = body::object(&bytes)?;
+    let common = Common::take(&mut fields)?;
+    check_binding(fields.remove("binding"))?;
+    common.check_sizes()?;
+    if name.name.as_str() == RESERVED {
+        return Err(ApiError::Bad(format!("Package name '{RESERVED}' is reserved.")));
+    }
+
+    let _turn = entities::turn(&at.hub).await?;
+    let before = entities::replaced::<Package>(&at.hub, &name, overwrite).await?;
+    let revision = before.as_ref().map(|before| before.revision);
+    let before = before.map(|before| before.value);
+    let old = before.as_ref();
+    let package = Package {
+        namespace: name.namespace.clone(),
+        name: name.name.clone(),
+        uid: entities::uid(old.map(|old| old.uid)),
+        version: common.next_version(old.map(|old| old.version)),
+        publish: common.publish.or(old.map(|old| old.publish)).unwrap_or(false),
+        parameters: common.parameters.or(old.map(|old| old.parameters.clone())).unwrap_or_default(),
+        annotations: common
+            .annotations
+            .or(old.map(|old| old.annotations.clone()))
+            .unwrap_or_default(),
+        updated: at.now_ms(),
+    };
+    entities::apply(&at.hub, vec![entities::keep(package.clone(), revision)]).await?;
+    at.hub.parts.invocations.forget(&name);
+    Ok(answer::json(&show(&package)))
+}
+
+async fn delete(at: At) -> Result<Response, ApiError> {
+    let name = at.own_entity()?;
+    let force = at.query.flag("force")?;
+    let _turn = entities::turn(&at.hub).await?;
+    let Stored { value: package, revision } = entities::existing::<Package>(&at.hub, &name).await?;
+    let inside = content(&at.hub, &package.namespace, &package.name).await?;
+    if !inside.is_empty() && !force {
+        return Err(ApiError::PackageNotEmpty(inside.len()));
+    }
+    let mut changes = vec![Change::Delete { name: name.clone(), revision }];
+    for action in inside {
+        if let Some(stored) = at.hub.parts.entities.get(&action.name).await? {
+            changes.push(Change::Delete { name: action.name, revision: stored.revision });
+        }
+    }
+    entities::apply(&at.hub, changes).await?;
+    at.hub.parts.invocations.forget(&name);
+    Ok(answer::json(&show(&package)))
+}
+
+/// The package's actions.
+async fn content(
+    hub: &Hub,
+    namespace: &Namespace,
+    package: &EntityName,
+) -> Result<Vec<Action>, ApiError> {
+    let query = EntityQuery {
+        namespace: namespace.clone(),
+        collection: Collection::Actions,
+        package: Some(package.clone()),
+        skip: 0,
+        limit: usize::MAX,
+    };
+    let all = hub.parts.entities.list(&query).await?;
+    Ok(all
+        .into_iter()
+        .filter_map(|entity| if let Entity::Action(action) = entity { Some(action) } else { None })
+        .collect())
+}
+
+/// `{}` is no binding; a real one is refused.
+fn check_binding(binding: Option<Value>) -> Result<(), ApiError> {
+    match binding {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::Object(binding)) if binding.is_empty() => Ok(()),
+        Some(Value::Object(_)) => Err(ApiError::NotInThisVersion("a package binding".to_owned())),
+        Some(_) => Err(ApiError::Malformed("Object expected for `binding`".to_owned())),
+    }
+}
+
+fn show(package: &Package) -> Map<String, Value> {
+    let shown = json!({
+        "namespace": package.namespace,
+        "name": package.name,
+        "binding": {},
+        "parameters": package.parameters,
+        "annotations": package.annotations,
+        "version": package.version,
+        "publish": package.publish,
+        "updated": package.updated,
+    });
+    if let Value::Object(shown) = shown { shown } else { Map::new() }
+}
+
+pub(super) fn summary(package: &Package) -> Value {
+    json!({
+        "namespace": package.namespace,
+        "name": package.name,
+        "binding": false,
+        "annotations": package.annotations,
+        "version": package.version,
+        "publish": package.publish,
+        "updated": package.updated,
+    })
+}

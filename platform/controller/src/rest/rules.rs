@@ -1,0 +1,266 @@
+//! Rules: from a trigger to an action.
+
+use std::sync::Arc;
+
+use axum::{Router, body::Body, response::Response, routing::get};
+use evoke_schemas::{
+    Action, DeliveryPolicy, EntityUid, FullName, KeyValues, Rule, RuleStatus, Trigger,
+    rule::DELIVERY_ANNOTATION,
+};
+use evoke_store::{Change, Stored};
+use http::HeaderMap;
+use serde_json::{Map, Value, json};
+
+use super::{
+    actions, answer,
+    at::At,
+    body,
+    entities::{self, Common},
+    error::ApiError,
+};
+use crate::hub::Hub;
+
+pub(super) fn routes() -> Router<Arc<Hub>> {
+    Router::new()
+        .route("/api/v1/namespaces/{ns}/rules", get(list))
+        .route("/api/v1/namespaces/{ns}/rules/", get(list))
+        .route(
+            "/api/v1/namespaces/{ns}/rules/{name}",
+            get(read).put(put).delete(delete).post(set_status),
+        )
+}
+
+async fn list(at: At) -> Result<Response, ApiError> {
+    at.own_namespace()?;
+    entities::list::<Rule>(&at, None).await
+}
+
+async fn read(at: At) -> Result<Response, ApiError> {
+    let name = at.own_entity()?;
+    let rule = entities::existing::<Rule>(&at.hub, &name).await?.value;
+    let trigger = trigger_of(&at.hub, &rule).await?;
+    Ok(answer::json(&show(&rule, status(&rule, trigger.as_ref()))))
+}
+
+async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiError> {
+    let name = at.own_entity()?;
+    let overwrite = at.query.flag("overwrite")?;
+    let config = &at.hub.parts.config;
+    let bytes =
+        body::read(&headers, content, config.max_entity_bytes, config.body_within()).await?;
+    body::expect_json(&headers, &bytes)?;
+    let mut fields = body::object(&bytes)?;
+    let mut common = Common::take(&mut fields)?;
+    let trigger = reference(fields.remove("trigger"), &at)?;
+    let action = reference(fields.remove("action"), &at)?;
+    common.check_sizes()?;
+
+    let _turn = entities::turn(&at.hub).await?;
+    let before = entities::replaced::<Rule>(&at.hub, &name, overwrite).await?;
+    let revision = before.as_ref().map(|before| before.revision);
+    let old = before.map(|before| before.value);
+    let trigger = trigger.or(old.as_ref().map(|old| old.trigger.clone()));
+    let action = action.or(old.as_ref().map(|old| old.action.clone()));
+    let (Some(trigger), Some(action)) = (trigger, action) else {
+        return Err(ApiError::Bad("rule requires a valid trigger and a valid action".to_owned()));
+    };
+    if trigger.namespace != at.caller.namespace {
+        return Err(ApiError::Forbidden(trigger.to_string()));
+    }
+    actions::may_refer_to(&at, &action).await?;
+    let linked = linked_trigger(&at.hub, &trigger).await?;
+    check_action(&at.hub, &action).await?;
+    let annotations = common
+        .annotations
+        .take()
+        .or(old.as_ref().map(|old| old.annotations.clone()))
+        .unwrap_or_default();
+    let delivery = delivery(&at.hub, &annotations, &trigger).await?;
+    let rule = Rule {
+        namespace: name.namespace.clone(),
+        name: name.name.clone(),
+        uid: entities::uid(old.as_ref().map(|old| old.uid)),
+        status: status_after(&at.hub, old.as_ref()).await?,
+        trigger_uid: linked.value.uid,
+        version: common.next_version(old.as_ref().map(|old| old.version)),
+        publish: common.publish.or(old.as_ref().map(|old| old.publish)).unwrap_or(false),
+        updated: at.now_ms(),
+        trigger,
+        action,
+        delivery,
+        annotations,
+    };
+    keep(&at.hub, &rule, revision, linked).await?;
+    Ok(answer::json(&show(&rule, rule.status)))
+}
+
+async fn delete(at: At) -> Result<Response, ApiError> {
+    let name = at.own_entity()?;
+    let _turn = entities::turn(&at.hub).await?;
+    let Stored { value: rule, revision } = entities::existing::<Rule>(&at.hub, &name).await?;
+    entities::apply(&at.hub, vec![Change::Delete { name, revision }]).await?;
+    at.hub.parts.engine.remove_rule(&rule.namespace, &rule.name);
+    Ok(answer::json(&show(&rule, RuleStatus::Inactive)))
+}
+
+async fn set_status(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiError> {
+    let name = at.own_entity()?;
+    let config = &at.hub.parts.config;
+    let bytes =
+        body::read(&headers, content, config.max_entity_bytes, config.body_within()).await?;
+    body::expect_json(&headers, &bytes)?;
+    let wanted = wanted_status(&body::object(&bytes)?)?;
+    let _turn = entities::turn(&at.hub).await?;
+    let Stored { value: mut rule, revision } = entities::existing::<Rule>(&at.hub, &name).await?;
+    let trigger = entities::find::<Trigger>(&at.hub, &rule.trigger).await.ok().flatten();
+    if status(&rule, trigger.as_ref().map(|trigger| &trigger.value)) != wanted {
+        let trigger = trigger.ok_or(ApiError::RuleWithoutTrigger)?;
+        rule.status = wanted;
+        rule.trigger_uid = trigger.value.uid;
+        keep(&at.hub, &rule, Some(revision), trigger).await?;
+    }
+    Ok(answer::plain("OK"))
+}
+
+/// Keeps a rule, and that its trigger has had one; then both are in the index.
+async fn keep(
+    hub: &Hub,
+    rule: &Rule,
+    revision: Option<evoke_store::Revision>,
+    trigger: Stored<Trigger>,
+) -> Result<(), ApiError> {
+    let mut changes = vec![entities::keep(rule.clone(), revision)];
+    if !trigger.value.had_rules {
+        let marked = Trigger { had_rules: true, ..trigger.value };
+        changes.push(entities::keep(marked, Some(trigger.revision)));
+    }
+    entities::apply(hub, changes).await?;
+    hub.parts.engine.put_rule(rule.clone());
+    Ok(())
+}
+
+/// A trigger or action that a body names: `"/ns/[pkg/]name"`, or `{path, name}`.
+fn reference(value: Option<Value>, at: &At) -> Result<Option<FullName>, ApiError> {
+    let text = match value {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) => text,
+        Some(Value::Object(parts)) => match (parts.get("path"), parts.get("name")) {
+            (Some(Value::String(path)), Some(Value::String(name))) => format!("{path}/{name}"),
+            _ => return Err(malformed("Expected a path and a name")),
+        },
+        Some(_) => return Err(malformed("Expected a fully qualified name")),
+    };
+    FullName::parse(&text, &at.caller.namespace)
+        .map(Some)
+        .map_err(|error| malformed(&error.to_string()))
+}
+
+async fn linked_trigger(hub: &Hub, name: &FullName) -> Result<Stored<Trigger>, ApiError> {
+    match entities::find::<Trigger>(hub, name).await {
+        Ok(Some(trigger)) => Ok(trigger),
+        Ok(None) => Err(ApiError::Bad(format!("trigger /{name} does not exist"))),
+        Err(ApiError::OtherCollection) => Err(ApiError::Bad(format!("/{name} is not a trigger"))),
+        Err(error) => Err(error),
+    }
+}
+
+async fn check_action(hub: &Hub, name: &FullName) -> Result<(), ApiError> {
+    match entities::find::<Action>(hub, name).await {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(ApiError::Bad(format!("action /{name} does not exist"))),
+        Err(ApiError::OtherCollection) => Err(ApiError::Bad(format!("/{name} is not an action"))),
+        Err(error) => Err(error),
+    }
+}
+
+/// The annotation `delivery`, read strictly.
+async fn delivery(
+    hub: &Hub,
+    annotations: &KeyValues,
+    trigger: &FullName,
+) -> Result<DeliveryPolicy, ApiError> {
+    let wrong = |text: String| ApiError::Bad(format!("annotation `{DELIVERY_ANNOTATION}`: {text}"));
+    let Some(value) = annotations.get(DELIVERY_ANNOTATION) else {
+        return Ok(DeliveryPolicy::default());
+    };
+    let policy: DeliveryPolicy =
+        serde_json::from_value(value.clone()).map_err(|error| wrong(error.to_string()))?;
+    policy.check().map_err(|error| ApiError::Bad(error.to_string()))?;
+    if let Some(name) = &policy.dead_letter_trigger {
+        let name = FullName::new(trigger.namespace.clone(), name.clone());
+        if name == *trigger {
+            let text = "`deadLetterTrigger` may not be the rule's own trigger";
+            return Err(wrong(text.to_owned()));
+        }
+        if !matches!(entities::find::<Trigger>(hub, &name).await, Ok(Some(_))) {
+            return Err(wrong(format!("`deadLetterTrigger`: trigger /{name} does not exist")));
+        }
+    }
+    Ok(policy)
+}
+
+/// The status after a change: a new rule's is active, an old one's is carried over, where its
+/// link still holds.
+async fn status_after(hub: &Hub, old: Option<&Rule>) -> Result<RuleStatus, ApiError> {
+    match old {
+        None => Ok(RuleStatus::Active),
+        Some(old) => Ok(status(old, trigger_of(hub, old).await?.as_ref())),
+    }
+}
+
+async fn trigger_of(hub: &Hub, rule: &Rule) -> Result<Option<Trigger>, ApiError> {
+    match entities::find::<Trigger>(hub, &rule.trigger).await {
+        Ok(found) => Ok(found.map(|stored| stored.value)),
+        Err(ApiError::OtherCollection) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Active only while linked to this very life of its trigger.
+fn status(rule: &Rule, trigger: Option<&Trigger>) -> RuleStatus {
+    let linked = |uid: EntityUid| uid == rule.trigger_uid;
+    if trigger.is_some_and(|trigger| linked(trigger.uid)) {
+        rule.status
+    } else {
+        RuleStatus::Inactive
+    }
+}
+
+fn wanted_status(body: &Map<String, Value>) -> Result<RuleStatus, ApiError> {
+    match body.get("status") {
+        Some(Value::String(text)) => match text.as_str() {
+            "active" => Ok(RuleStatus::Active),
+            "inactive" => Ok(RuleStatus::Inactive),
+            _ => {
+                let text = format!("requirement failed: {text} is not a recognized rule state");
+                Err(ApiError::Malformed(text))
+            }
+        },
+        Some(_) => Err(malformed("Expected a string for `status`")),
+        None => Err(malformed("Object is missing required member 'status'")),
+    }
+}
+
+fn malformed(text: &str) -> ApiError {
+    ApiError::Malformed(text.to_owned())
+}
+
+fn show(rule: &Rule, status: RuleStatus) -> Value {
+    let mut shown = summary(rule);
+    shown["status"] = json!(status);
+    shown
+}
+
+pub(super) fn summary(rule: &Rule) -> Value {
+    let reference = |name: &FullName| json!({ "path": name.path(), "name": name.name });
+    json!({
+        "namespace": rule.namespace,
+        "name": rule.name,
+        "trigger": reference(&rule.trigger),
+        "action": reference(&rule.action),
+        "annotations": rule.annotations,
+        "version": rule.version,
+        "publish": rule.publish,
+        "updated": rule.updated,
+    })
+}
