@@ -75,12 +75,16 @@ pub(crate) fn judge_timeout(phase: Phase, limit_ms: u64) -> Outcome {
 /// A death during initialisation is told at once; OpenWhisk 2.0.0 waits for the time limit there
 /// (spec 11.28).
 pub(crate) fn judge_death(phase: Phase, death: Death) -> Outcome {
-    let killed = matches!(death.exit.ending, Ending::Signal(KILL) | Ending::Killed);
     if death.exit.oom_killed || death.said_exhausted {
         return Outcome::developer("The action exhausted its memory and was aborted.");
     }
-    if killed && death.host_short {
-        return Outcome::Platform { reason: PlatformFailure::HostMemory };
+    match death.exit.ending {
+        Ending::Signal(KILL) if death.host_short => {
+            return Outcome::Platform { reason: PlatformFailure::HostMemory };
+        }
+        // Only a shutdown kills a sandbox under its run.
+        Ending::Killed => return Outcome::Platform { reason: PlatformFailure::ShuttingDown },
+        Ending::Code(_) | Ending::Signal(_) | Ending::Lost => {}
     }
     Outcome::developer(match phase {
         Phase::Init => "The action did not initialize and exited unexpectedly.",

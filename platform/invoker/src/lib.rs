@@ -6,16 +6,24 @@
 //!
 //! To add a runtime: one launcher under `launchers/`, one family in `runtimes.json`.
 
+mod cell;
 mod code;
 mod config;
+mod floor;
+mod invoker;
 mod judge;
+mod keeper;
 mod logs;
+mod machine;
 mod manifest;
 pub mod pool;
 mod protocol;
 mod run;
+mod runtimes;
 
 pub use code::{CodeError, CodeSource};
 pub use config::Config;
+pub use invoker::Invoker;
 pub use manifest::{Family, Image, Kind, Manifest, ManifestError, StemCell};
 pub use run::{Outcome, PlatformFailure, Run, RunEnd, RunnableAction};
+pub use runtimes::{Interpreter, RuntimeReport, Runtimes};

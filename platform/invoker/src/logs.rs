@@ -9,6 +9,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 const AROUND_LINE: u64 = 71;
 /// Longest line; what is longer is broken here, so that one endless line stays bounded.
 const MAX_LINE: usize = 64 * 1024;
+/// Bytes remembered of the end of stderr: a dying interpreter's last words and its stack.
+const MAX_TAIL: usize = 16 * 1024;
 
 /// Which of the two streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub(crate) enum Stream {
 pub(crate) struct Log {
     lines: Vec<String>,
     partial: [Vec<u8>; 2],
+    /// The end of stderr, whatever the limit.
+    tail: Vec<u8>,
     limit: u64,
     used: u64,
     full: bool,
@@ -48,6 +52,7 @@ impl Log {
         Self {
             lines: Vec::new(),
             partial: [Vec::new(), Vec::new()],
+            tail: Vec::new(),
             limit: limit_mb << 20,
             used: 0,
             full: limit_mb == 0,
@@ -56,6 +61,9 @@ impl Log {
 
     /// Takes what a stream wrote, in pieces as they come.
     pub(crate) fn take(&mut self, stream: Stream, bytes: &[u8], now: SystemTime) {
+        if stream == Stream::Stderr {
+            self.remember(bytes);
+        }
         let mut rest = bytes;
         while !rest.is_empty() && !self.full {
             let piece = memchr::memchr(b'\n', rest);
@@ -87,13 +95,17 @@ impl Log {
         self.lines
     }
 
-    /// Whether any line or unfinished line of stderr has this text.
+    /// Whether stderr ended with something like this.
     pub(crate) fn mentions(&self, text: &str) -> bool {
-        self.lines.iter().rev().any(|line| line.contains(text))
-            || self
-                .partial
-                .iter()
-                .any(|partial| memchr::memmem::find(partial, text.as_bytes()).is_some())
+        memchr::memmem::find(&self.tail, text.as_bytes()).is_some()
+    }
+
+    fn remember(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+        let surplus = self.tail.len().saturating_sub(MAX_TAIL);
+        if surplus > 0 {
+            self.tail.drain(..surplus);
+        }
     }
 
     fn partial_of(&mut self, stream: Stream) -> &mut Vec<u8> {

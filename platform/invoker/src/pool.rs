@@ -361,8 +361,8 @@ impl Pool {
         if self.closed {
             return now.effects.push(Effect::Refuse { ticket, why: Refusal::Closed });
         }
-        if let Some((sandbox, state)) = self.keys.get_mut(&key).and_then(KeyState::take_idle) {
-            return self.grant(ticket, key, sandbox, state, now);
+        if let Some(idle) = self.keys.get_mut(&key).and_then(KeyState::take_idle) {
+            return self.grant(ticket, key, idle, now);
         }
         if shape.memory_mb << 20 > self.limits.budget {
             return now.effects.push(Effect::Refuse { ticket, why: Refusal::TooLarge });
@@ -385,8 +385,7 @@ impl Pool {
         &mut self,
         ticket: Ticket,
         key: WarmKey,
-        sandbox: SandboxId,
-        state: Granted,
+        (sandbox, state): (SandboxId, Granted),
         now: &mut Now<'_>,
     ) {
         let known = self.keys.entry(key.clone()).or_default();

@@ -56,7 +56,7 @@ impl Pool {
         let standing_still = matches!(idle, State::Paused { .. });
         if let Some(ticket) = self.queue.pop(&key) {
             let state = if standing_still { Granted::Paused } else { Granted::Warm };
-            return self.grant(ticket, key, sandbox, state, now);
+            return self.grant(ticket, key, (sandbox, state), now);
         }
         let known = self.keys.entry(key).or_default();
         if standing_still {

@@ -31,7 +31,7 @@ impl Pool {
     fn grant_stems(&mut self, now: &mut Now<'_>) {
         while let Some((key, sandbox)) = self.stem_for_head(now.ms) {
             let Some(ticket) = self.queue.pop(&key) else { return };
-            self.grant(ticket, key, sandbox, Granted::Fresh, now);
+            self.grant(ticket, key, (sandbox, Granted::Fresh), now);
         }
     }
 
