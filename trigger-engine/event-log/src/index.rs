@@ -97,17 +97,17 @@ impl SegmentIndex {
         self.summary.bytes = to;
         self.summary.end = self.summary.end.max(end);
     }
+}
 
-    /// Byte to begin at in order to find the record numbered `number`.
-    #[must_use]
-    pub fn seek(&self, number: u64) -> Option<Block> {
-        let after = self.blocks.partition_point(|block| block.base <= number);
-        self.blocks.get(after.saturating_sub(1)).copied()
-    }
+/// Where to begin in order to find the record numbered `number`.
+#[must_use]
+pub(crate) fn seek(blocks: &[Block], number: u64) -> Option<Block> {
+    let after = blocks.partition_point(|block| block.base <= number);
+    blocks.get(after.saturating_sub(1)).copied()
+}
 
-    /// First number that may be of `time_ms` or later; `None` if all are earlier.
-    #[must_use]
-    pub fn seek_time(&self, time_ms: u64) -> Option<u64> {
-        self.blocks.iter().find(|block| block.last_ms >= time_ms).map(|block| block.base)
-    }
+/// First number that may be of `time_ms` or later; `None` if all are earlier.
+#[must_use]
+pub(crate) fn seek_time(blocks: &[Block], time_ms: u64) -> Option<u64> {
+    blocks.iter().find(|block| block.last_ms >= time_ms).map(|block| block.base)
 }

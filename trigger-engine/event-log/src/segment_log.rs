@@ -24,6 +24,7 @@ use crate::commit::{CommitCore, Input};
 use crate::cursor::Cursor;
 use crate::event_log::{EventLog, PendingAppend, Watermark};
 use crate::feeds::FeedPosition;
+use crate::index::seek_time;
 use crate::limits::Limits;
 use crate::prepare::Prepared;
 use crate::read::{
@@ -308,14 +309,15 @@ impl EventLog for SegmentLog {
     async fn seek_time(&self, time_ms: u64) -> Result<Cursor, ReadError> {
         let (sealed, in_active) = {
             let view = self.shared.view();
-            let sealed = view.sealed.iter().find(|summary| summary.last_ms >= time_ms);
-            let in_active = view.active.seek_time(time_ms).unwrap_or_else(|| view.end());
-            (sealed.map(|summary| summary.id), in_active)
+            let mut sealed = view.sealed.iter();
+            let sealed = sealed.find(|summary| summary.last_ms >= time_ms);
+            let in_active = seek_time(&view.active.blocks, time_ms).unwrap_or_else(|| view.end());
+            (sealed.map(|summary| (summary.id, summary.end)), in_active)
         };
-        let Some(id) = sealed else { return Ok(Cursor::sequence(in_active)) };
+        let Some((id, end)) = sealed else { return Ok(Cursor::sequence(in_active)) };
         let number = self
-            .cold(move |shared| match cold::index(shared, id) {
-                Ok(index) => Ok(index.seek_time(time_ms).unwrap_or(index.summary.end)),
+            .cold(move |shared| match cold::blocks(shared, id) {
+                Ok(blocks) => Ok(seek_time(&blocks, time_ms).unwrap_or(end)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(id.0),
                 Err(error) => Err(error),
             })

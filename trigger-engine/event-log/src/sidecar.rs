@@ -92,6 +92,16 @@ pub fn read_feeds(section: &[u8]) -> Option<FeedTable> {
     Some(table)
 }
 
+/// The blocks section, which stands behind the feeds, if it checks.
+#[must_use]
+pub fn read_blocks(section: &[u8]) -> Option<Vec<Block>> {
+    let block = |block: &[u8]| {
+        let mut fields = Fields(block);
+        Block { base: fields.u64(), at: fields.u64(), last_ms: fields.u64() }
+    };
+    unseal(section).map(|content| content.chunks(BLOCK_LEN).map(block).collect())
+}
+
 /// The whole index, if all of it checks.
 #[must_use]
 pub fn decode(bytes: &[u8]) -> Option<SegmentIndex> {
@@ -99,10 +109,6 @@ pub fn decode(bytes: &[u8]) -> Option<SegmentIndex> {
     let rest = bytes.get(BOUNDS_LEN..)?;
     let (feeds, rest) = rest.split_at_checked(feeds)?;
     let (blocks, rest) = rest.split_at_checked(blocks)?;
-    let blocks = unseal(blocks)?.chunks(BLOCK_LEN).map(|block| {
-        let mut fields = Fields(block);
-        Block { base: fields.u64(), at: fields.u64(), last_ms: fields.u64() }
-    });
     let entries = unseal(rest.get(..dedup)?)?.chunks(DEDUP_LEN).map(|entry| {
         let mut fields = Fields(entry);
         let hash = NonZeroU64::new(fields.u64())?;
@@ -110,7 +116,8 @@ pub fn decode(bytes: &[u8]) -> Option<SegmentIndex> {
         Some(DedupEntry { hash, position: Position { partition, offset }, time_ms })
     });
     let dedup = entries.collect::<Option<Vec<_>>>()?;
-    Some(SegmentIndex { summary, blocks: blocks.collect(), dedup, feeds: read_feeds(feeds)? })
+    let (blocks, feeds) = (read_blocks(blocks)?, read_feeds(feeds)?);
+    Some(SegmentIndex { summary, blocks, dedup, feeds })
 }
 
 fn feeds(table: &FeedTable) -> Vec<u8> {
@@ -159,6 +166,7 @@ fn unseal(section: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::{seek, seek_time};
     use crate::record::Guard;
 
     fn index() -> SegmentIndex {
@@ -183,6 +191,8 @@ mod tests {
         assert_eq!(found.summary, index().summary);
         let feeds = &bytes[BOUNDS_LEN..BOUNDS_LEN + found.sections[0]];
         assert_eq!(read_feeds(feeds), Some(index().feeds));
+        let blocks = &bytes[BOUNDS_LEN + found.sections[0]..][..found.sections[1]];
+        assert_eq!(read_blocks(blocks), Some(index().blocks));
     }
 
     #[test]
@@ -201,10 +211,10 @@ mod tests {
     #[test]
     fn where_to_read_is_the_block_before() {
         let index = index();
-        let at = |number| index.seek(number).map(|block| block.at);
+        let at = |number| seek(&index.blocks, number).map(|block| block.at);
         assert_eq!([at(40), at(59), at(60), at(89)], [Some(76), Some(76), Some(900), Some(900)]);
-        assert_eq!(index.seek_time(5), Some(40));
-        assert_eq!(index.seek_time(6), Some(60));
-        assert_eq!(index.seek_time(78), None);
+        assert_eq!(seek_time(&index.blocks, 5), Some(40));
+        assert_eq!(seek_time(&index.blocks, 6), Some(60));
+        assert_eq!(seek_time(&index.blocks, 78), None);
     }
 }

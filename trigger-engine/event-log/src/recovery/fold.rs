@@ -116,7 +116,6 @@ impl SegmentFold {
                 Found::Frame { at, frame } => self.frame(at, &frame),
                 Found::Broken { at, header } => self.broken(at, &header),
                 Found::Gap(gap) => {
-                    self.dirty_to = self.dirty_to.max(gap.dirty_to);
                     self.open_hole(gap.at, self.index.summary.end);
                     self.gap = Some(gap);
                     self.chain = None;
@@ -226,7 +225,9 @@ impl SegmentFold {
     }
 
     fn end(&mut self, gap: Gap) {
-        self.dirty_to = self.dirty_to.max(gap.dirty_to);
+        if !gap.is_blank() {
+            self.dirty_to = gap.dirty_to;
+        }
         if !self.torn_tail {
             self.state = State::Done(None);
             if !gap.is_blank() {

@@ -200,6 +200,14 @@ fn heads_changed_with_their_checksums_break_the_chain() {
 }
 
 #[test]
+fn a_segment_never_written_to_is_neither_torn_nor_damaged() {
+    let rig = Rig::new(Limits::default(), 4_096);
+    let recovered = rig.recover();
+    assert_eq!((recovered.torn, recovered.damage), (None, vec![]));
+    assert_eq!(recovered.active.summary.bytes, 0, "its header comes with its first frame");
+}
+
+#[test]
 fn bytes_without_any_segment_are_no_log() {
     assert!(recover(MARKER, &[]).is_none());
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::index::SegmentIndex;
+use crate::index::{Block, SegmentIndex, seek};
 use crate::read::{Item, ReadLimit, SegmentId};
 use crate::segment_log::Shared;
 use crate::segment_log::files::read_windows;
@@ -23,7 +23,7 @@ pub(crate) fn read(
 ) -> io::Result<(Vec<Item>, u64)> {
     let from = match place.index {
         PlaceIndex::At(block) => Some(block),
-        PlaceIndex::Ask => index(shared, place.segment)?.seek(number),
+        PlaceIndex::Ask => seek(&blocks(shared, place.segment)?, number),
     };
     let marker = shared.identity.marker;
     let mut walk = Walk::new(marker, place.segment, from, number, limit);
@@ -44,16 +44,23 @@ pub(crate) fn read(
     Ok(walk.finish(place.end))
 }
 
-/// The index of a sealed segment: kept, from its sidecar, or made anew.
-pub(crate) fn index(shared: &Shared, id: SegmentId) -> io::Result<Arc<SegmentIndex>> {
-    if let Some(index) = shared.view().index(id) {
-        return Ok(index);
+/// The sparse index of a sealed segment: kept, from its sidecar, or made anew.
+pub(crate) fn blocks(shared: &Shared, id: SegmentId) -> io::Result<Arc<[Block]>> {
+    if let Some(blocks) = shared.view().blocks(id) {
+        return Ok(blocks);
     }
-    let index = match shared.dir.read_sidecar(id)? {
-        Some(index) => index,
-        None => shared.dir.scan(shared.identity.marker, id, None, false)?.index,
+    let blocks: Arc<[Block]> = match shared.dir.read_blocks(id)? {
+        Some(blocks) => blocks.into(),
+        None => index(shared, id)?.blocks.into(),
     };
-    let index = Arc::new(index);
-    shared.view().keep(Arc::clone(&index));
-    Ok(index)
+    shared.view().keep(id, Arc::clone(&blocks));
+    Ok(blocks)
+}
+
+/// The whole index of a sealed segment, from its sidecar or made anew.
+pub(crate) fn index(shared: &Shared, id: SegmentId) -> io::Result<SegmentIndex> {
+    match shared.dir.read_sidecar(id)? {
+        Some(index) => Ok(index),
+        None => Ok(shared.dir.scan(shared.identity.marker, id, None, false)?.index),
+    }
 }

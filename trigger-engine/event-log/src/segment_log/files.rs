@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 
+use crate::feeds::FeedTable;
 use crate::frame::{Chain, Marker};
-use crate::index::SegmentIndex;
+use crate::index::{Block, SegmentIndex, Summary};
 use crate::read::SegmentId;
 use crate::recovery::{SegmentFold, SegmentScan};
-use crate::sidecar;
+use crate::sidecar::{self, BOUNDS_LEN, Bounds};
 
 /// Bytes read at a time where all of a file is read.
 const SCAN_CHUNK: usize = 1 << 20;
@@ -166,6 +167,33 @@ impl Dir {
         Ok(fold.finish())
     }
 
+    /// Bounds and feeds of a sidecar, if a sound one is there.
+    pub(crate) fn read_bounds(&self, id: SegmentId) -> io::Result<Option<(Summary, FeedTable)>> {
+        let Some((file, bounds)) = self.open_sidecar(id)? else { return Ok(None) };
+        let section = section(&file, BOUNDS_LEN, bounds.sections[0])?;
+        let feeds = sidecar::read_feeds(&section);
+        Ok(feeds.map(|feeds| (bounds.summary, feeds)))
+    }
+
+    /// The sparse index of a sidecar, if a sound one is there.
+    pub(crate) fn read_blocks(&self, id: SegmentId) -> io::Result<Option<Vec<Block>>> {
+        let Some((file, bounds)) = self.open_sidecar(id)? else { return Ok(None) };
+        let [feeds, blocks, _] = bounds.sections;
+        let section = section(&file, BOUNDS_LEN + feeds, blocks)?;
+        Ok(sidecar::read_blocks(&section))
+    }
+
+    fn open_sidecar(&self, id: SegmentId) -> io::Result<Option<(File, Bounds)>> {
+        let file = match File::open(self.path(&id.sidecar_name())) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let bounds = sidecar::bounds(&section(&file, 0, BOUNDS_LEN)?);
+        let bounds = bounds.filter(|bounds| bounds.summary.id == id);
+        Ok(bounds.map(|bounds| (file, bounds)))
+    }
+
     /// The sidecar of a segment, if a sound one is there.
     pub(crate) fn read_sidecar(&self, id: SegmentId) -> io::Result<Option<SegmentIndex>> {
         match fs::read(self.path(&id.sidecar_name())) {
@@ -174,6 +202,14 @@ impl Dir {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Bytes of a file, as far as it has them: what is short does not check.
+fn section(file: &File, at: usize, len: usize) -> io::Result<Vec<u8>> {
+    let all = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; len.min(all.saturating_sub(at))];
+    file.read_exact_at(&mut bytes, at as u64)?;
+    Ok(bytes)
 }
 
 /// Gives `step` windows of a file from `range.0` on, at least `chunk` bytes each where there are

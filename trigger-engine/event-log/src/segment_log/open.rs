@@ -2,7 +2,6 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -14,7 +13,7 @@ use crate::recovery::{Damage, Recovered, Recovery, Torn};
 use crate::segment_log::files::{Dir, write_zeros};
 use crate::segment_log::identity::Identity;
 use crate::segment_log::{Config, Seams};
-use crate::sidecar::{self, BOUNDS_LEN};
+use crate::sidecar;
 
 const LOCK: &str = "lock";
 
@@ -109,8 +108,10 @@ pub(super) fn open(path: &Path, config: &Config, seams: &Seams) -> Result<Opened
     if len < config.segment_bytes {
         (seams.allocate)(&active, config.segment_bytes)?;
     }
-    // What a killed process wrote and did not sync is about to be shown to readers.
-    active.sync_all()?;
+    if !report.created {
+        // What a killed process wrote and did not sync is about to be shown to readers.
+        active.sync_all()?;
+    }
     report.segments = ids.len();
     report.next = recovered.active.summary.end;
     report.torn = recovered.torn;
@@ -158,25 +159,11 @@ fn recover(
 
 /// Bounds and feeds of a sealed segment from its sidecar, if they check.
 fn kept(dir: &Dir, id: SegmentId) -> io::Result<Option<SegmentIndex>> {
-    let file = match File::open(dir.path(&id.sidecar_name())) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-    let mut bytes = vec![0; BOUNDS_LEN.min(len)];
-    file.read_exact_at(&mut bytes, 0)?;
-    let Some(bounds) = sidecar::bounds(&bytes).filter(|bounds| bounds.summary.id == id) else {
-        return Ok(None);
-    };
-    let [feeds, ..] = bounds.sections;
-    let mut section = vec![0; feeds.min(len)];
-    file.read_exact_at(&mut section, BOUNDS_LEN as u64)?;
     let segment = dir.open_segment(id)?.metadata()?.len();
-    let feeds = sidecar::read_feeds(&section).filter(|_| segment >= bounds.summary.bytes);
-    Ok(feeds.map(|feeds| {
+    let Some((summary, feeds)) = dir.read_bounds(id)? else { return Ok(None) };
+    Ok((segment >= summary.bytes).then(|| {
         let mut index = SegmentIndex::new(id, Chain::START);
-        (index.summary, index.feeds) = (bounds.summary, feeds);
+        (index.summary, index.feeds) = (summary, feeds);
         index
     }))
 }

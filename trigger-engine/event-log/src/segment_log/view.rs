@@ -6,12 +6,12 @@ use std::sync::Arc;
 use crate::commit::Written;
 use crate::feeds::FeedTable;
 use crate::frame::Marker;
-use crate::index::{Block, SegmentIndex, Summary};
+use crate::index::{Block, SegmentIndex, Summary, seek};
 use crate::read::SegmentId;
 use crate::tail::{Tail, TailFrame};
 
-/// Indexes of sealed segments kept in memory.
-const INDEXES_KEPT: usize = 8;
+/// Sealed segments whose sparse index is kept in memory, some 24 KiB each.
+const BLOCKS_KEPT: usize = 256;
 
 /// State that the committer writes and readers look at under one lock.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct View {
     pub(crate) feeds: FeedTable,
     pub(crate) tail: Tail,
     pub(crate) full: bool,
-    indexes: VecDeque<Arc<SegmentIndex>>,
+    blocks: VecDeque<(SegmentId, Arc<[Block]>)>,
 }
 
 /// Where on disk a record is.
@@ -57,7 +57,7 @@ impl View {
         tail: Tail,
     ) -> Self {
         let sealed = sealed.into();
-        Self { marker, sealed, active, feeds, tail, full: false, indexes: VecDeque::new() }
+        Self { marker, sealed, active, feeds, tail, full: false, blocks: VecDeque::new() }
     }
 
     /// Number after the last durable record.
@@ -76,7 +76,7 @@ impl View {
             let begun = SegmentIndex::new(written.segment, written.chain);
             let sealed = Arc::new(std::mem::replace(&mut self.active, begun));
             self.sealed.push_back(sealed.summary);
-            self.keep(Arc::clone(&sealed));
+            self.keep(sealed.summary.id, sealed.blocks.as_slice().into());
             sealed
         });
         for (at, frame) in TailFrame::split(written, self.marker) {
@@ -101,7 +101,7 @@ impl View {
         }
         let active = &self.active.summary;
         if number >= active.id.0 {
-            let place = self.active.seek(number);
+            let place = seek(&self.active.blocks, number);
             let index = place.map_or(PlaceIndex::Ask, PlaceIndex::At);
             return Some(Place { segment: active.id, end: active.end, bytes: active.bytes, index });
         }
@@ -112,17 +112,18 @@ impl View {
         Some(Place { segment: summary.id, end, bytes: summary.bytes, index })
     }
 
-    /// The index of a sealed segment, if it is in memory.
-    pub(crate) fn index(&self, id: SegmentId) -> Option<Arc<SegmentIndex>> {
-        self.indexes.iter().find(|index| index.summary.id == id).cloned()
+    /// The sparse index of a sealed segment, if it is in memory.
+    pub(crate) fn blocks(&self, id: SegmentId) -> Option<Arc<[Block]>> {
+        let found = self.blocks.iter().find(|(segment, _)| *segment == id);
+        found.map(|(_, blocks)| Arc::clone(blocks))
     }
 
-    /// Keeps an index; the one kept longest goes.
-    pub(crate) fn keep(&mut self, index: Arc<SegmentIndex>) {
-        self.indexes.retain(|kept| kept.summary.id != index.summary.id);
-        self.indexes.push_back(index);
-        if self.indexes.len() > INDEXES_KEPT {
-            self.indexes.pop_front();
+    /// Keeps a sparse index; the one kept longest goes.
+    pub(crate) fn keep(&mut self, id: SegmentId, blocks: Arc<[Block]>) {
+        self.blocks.retain(|(kept, _)| *kept != id);
+        self.blocks.push_back((id, blocks));
+        if self.blocks.len() > BLOCKS_KEPT {
+            self.blocks.pop_front();
         }
     }
 
@@ -135,7 +136,7 @@ impl View {
     /// Forgets the oldest sealed segment.
     pub(crate) fn drop_oldest(&mut self) {
         if let Some(oldest) = self.sealed.pop_front() {
-            self.indexes.retain(|kept| kept.summary.id != oldest.id);
+            self.blocks.retain(|(kept, _)| *kept != oldest.id);
         }
     }
 }
