@@ -1,3 +1,5 @@
 //! End to end: faults, escapes, the simulator's long runs, benchmarks.
 
+pub mod bench;
 pub mod fault;
+pub mod simulator;

@@ -1,0 +1,188 @@
+//! The oracle: what clients were told, what is durable, what ran, and what they may expect of it.
+//!
+//! It knows the promises and the record formats, and none of the cores' state. It learns from
+//! three places only: what is durable on the disk, what clients are told, and what functions see.
+
+mod answers;
+mod ending;
+mod records;
+mod runs;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use evoke_schemas::{ActivationId, EntityUid, Namespace, Position};
+use evoke_trigger_engine::record::{DeliveryId, Outcome, Reason};
+
+use super::witness::Token;
+
+pub use runs::Start;
+
+/// The oracle of one world.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    violations: Vec<String>,
+    events: HashMap<Token, EventKnown>,
+    deliveries: BTreeMap<DeliveryId, Known>,
+    /// Which delivery an activation id belongs to.
+    ids: HashMap<ActivationId, DeliveryId>,
+    /// Number after the newest record seen durable.
+    seen: u64,
+    /// Positions of events with a delivery that is neither done nor held by a durable record.
+    open: BTreeMap<u64, u32>,
+    /// Turns of unsettled deliveries, by rule and key.
+    turns: HashMap<(EntityUid, String), BTreeSet<(u64, DeliveryId)>>,
+    /// Sets of rules that an event was matched to, at each try to accept it.
+    matches: HashMap<Token, Vec<Vec<EntityUid>>>,
+    deleted_rules: BTreeSet<EntityUid>,
+    discarded: BTreeSet<DeliveryId>,
+    cancelled: BTreeSet<EntityUid>,
+    latest_wall_ms: u64,
+    running: BTreeMap<u64, DeliveryId>,
+    running_by_rule: HashMap<EntityUid, usize>,
+    running_by_namespace: HashMap<Namespace, usize>,
+    policies: HashMap<EntityUid, Policies>,
+}
+
+/// What is known of an event.
+#[derive(Debug, Default)]
+struct EventKnown {
+    /// Where it became durable.
+    positions: Vec<Position>,
+    /// Where clients were told that it is.
+    told: Option<Position>,
+    key: String,
+    dedup: bool,
+}
+
+/// What is known of a delivery.
+#[derive(Clone, Debug)]
+struct Known {
+    token: Token,
+    namespace: Namespace,
+    accepted_ms: u64,
+    since_ms: u64,
+    state: Settled,
+    /// Where it stands among those of its rule and key.
+    turn: u64,
+    /// Failures of the function noted down in a durable record.
+    noted_failures: u32,
+    /// Failures of the function seen, of which the noted ones are the first.
+    failures: u32,
+    /// Whether a run ended well.
+    succeeded: bool,
+    /// Whether its action was missing at some attempt.
+    missed: bool,
+    running: bool,
+    starts: u32,
+    /// Starts of runs in the world when it became ready, for fairness.
+    waits_since: u64,
+}
+
+/// What the log durably says of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settled {
+    Open,
+    Parked,
+    Dead(Reason),
+    Done(Outcome),
+}
+
+/// The loosest of all policies that a rule ever had.
+#[derive(Clone, Copy, Debug)]
+struct Policies {
+    most_attempts: u32,
+    fewest_attempts: u32,
+    most_concurrency: u32,
+    shortest_deadline_ms: u64,
+    ordered: bool,
+}
+
+// === impl Oracle ===
+
+impl Oracle {
+    /// The broken promises found.
+    #[must_use]
+    pub fn violations(&self) -> &[String] {
+        &self.violations
+    }
+
+    /// Notes a broken promise.
+    pub fn accuse(&mut self, what: String) {
+        self.violations.push(what);
+    }
+
+    /// The wall clock shows this.
+    pub fn sees_clock(&mut self, wall_ms: u64) {
+        self.latest_wall_ms = self.latest_wall_ms.max(wall_ms);
+    }
+
+    /// A rule was put.
+    pub fn rule_put(&mut self, rule: &evoke_schemas::Rule) {
+        let policy = &rule.delivery;
+        let known = self.policies.entry(rule.uid).or_insert(Policies {
+            most_attempts: policy.attempts,
+            fewest_attempts: policy.attempts,
+            most_concurrency: policy.concurrency,
+            shortest_deadline_ms: policy.deadline_ms(),
+            ordered: policy.ordered,
+        });
+        known.most_attempts = known.most_attempts.max(policy.attempts);
+        known.fewest_attempts = known.fewest_attempts.min(policy.attempts);
+        known.most_concurrency = known.most_concurrency.max(policy.concurrency);
+        known.shortest_deadline_ms = known.shortest_deadline_ms.min(policy.deadline_ms());
+    }
+
+    /// A rule was deleted.
+    pub fn rule_deleted(&mut self, uid: EntityUid) {
+        self.deleted_rules.insert(uid);
+    }
+
+    /// Somebody discarded a dead letter.
+    pub fn discarded(&mut self, id: DeliveryId) {
+        self.discarded.insert(id);
+    }
+
+    /// Somebody cancelled a replay.
+    pub fn cancelled(&mut self, replay: EntityUid) {
+        self.cancelled.insert(replay);
+    }
+
+    /// Number after the newest record known to be durable.
+    #[must_use]
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// Deliveries that are not settled.
+    #[must_use]
+    pub fn unsettled(&self) -> usize {
+        let open = |known: &&Known| matches!(known.state, Settled::Open | Settled::Parked);
+        self.deliveries.values().filter(open).count()
+    }
+
+    /// The event that a delivery is of.
+    #[must_use]
+    pub fn token_of(&self, id: &DeliveryId) -> Option<Token> {
+        self.deliveries.get(id).map(|known| known.token)
+    }
+
+    /// The delivery that an activation id belongs to.
+    #[must_use]
+    pub fn delivery_of(&self, id: &ActivationId) -> Option<DeliveryId> {
+        self.ids.get(id).copied()
+    }
+
+    /// The dead letters there are.
+    pub fn dead_letters(&self) -> impl Iterator<Item = &DeliveryId> {
+        let dead = |(_, known): &(&DeliveryId, &Known)| matches!(known.state, Settled::Dead(_));
+        self.deliveries.iter().filter(dead).map(|(id, _)| id)
+    }
+
+    fn ordered(&self, rule: EntityUid) -> bool {
+        self.policies.get(&rule).is_some_and(|policies| policies.ordered)
+    }
+
+    fn key_of(&self, token: Token) -> String {
+        self.events.get(&token).map(|event| event.key.clone()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,232 @@
+//! A world: runs one seed from its first event until everything is quiet, and judges it.
+
+use std::rc::Rc;
+
+use super::chance::Chance;
+use super::clients::Clients;
+use super::clock::Clock;
+use super::crash::Moment;
+use super::disk::Disk;
+use super::entities::Entities;
+use super::env::{Env, Happening};
+use super::functions::Functions;
+use super::oracle::Oracle;
+use super::plan::{Act, Death, Plan};
+use super::process::Process;
+use super::queue::Queue;
+use super::store::Store;
+use super::tally::{Group, Tally};
+use super::trace::Trace;
+use super::witness::Witness;
+
+/// Steps after which a world is taken to run in circles.
+const MOST_STEPS: u64 = 400_000;
+/// True time after the load by which everything must have ended. Unit: milliseconds.
+const PATIENCE_MS: u64 = 72 * 3_600_000;
+/// Room on the disk. Unit: bytes.
+const DISK_BYTES: usize = 4 << 20;
+
+/// What became of a seed.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The seed.
+    pub seed: u64,
+    /// Promises that were broken.
+    pub violations: Vec<String>,
+    /// What was counted.
+    pub tally: Tally,
+    /// Hash of everything that happened.
+    pub hash: u64,
+    /// What happened, if it was to be kept.
+    pub trace: Vec<String>,
+}
+
+/// A world under way.
+#[derive(Debug)]
+struct World {
+    env: Env,
+    process: Option<Process>,
+    life: u32,
+    crashes: u64,
+}
+
+/// Runs a seed; `keep` keeps the trace.
+#[must_use]
+pub fn run(seed: u64, keep: bool) -> Verdict {
+    let mut world = World::of(seed, keep);
+    world.live();
+    let World { mut env, .. } = world;
+    env.judge();
+    Verdict {
+        seed,
+        violations: env.oracle.violations().to_vec(),
+        hash: env.trace.hash(),
+        trace: env.trace.text().to_vec(),
+        tally: env.tally,
+    }
+}
+
+// === impl World ===
+
+impl World {
+    fn of(seed: u64, keep: bool) -> Self {
+        let chance = Chance::new(seed);
+        let plan = Rc::new(Plan::of(&chance));
+        let mut queue = Queue::default();
+        queue.at(0, Happening::Start);
+        for (number, post) in plan.posts.iter().enumerate() {
+            queue.at(post.at_ms, Happening::Post(number));
+        }
+        for (at_ms, act) in &plan.acts {
+            queue.at(*at_ms, Happening::Act(act.clone()));
+        }
+        let mut oracle = Oracle::default();
+        plan.rules.iter().for_each(|rule| oracle.rule_put(rule));
+        let env = Env {
+            clock: Clock::default(),
+            disk: Disk::new(DISK_BYTES),
+            witness: Witness::default(),
+            store: Store::default(),
+            functions: Functions::new(chance.fork("functions")),
+            entities: Entities::of(&plan),
+            clients: Clients::of(&plan),
+            oracle,
+            trace: Trace::new(keep),
+            tally: Tally::default(),
+            queue,
+            armed: Vec::new(),
+            death: None,
+            fails: None,
+            fed: false,
+            chance: chance.fork("world"),
+            plan,
+        };
+        Self { env, process: None, life: 0, crashes: 0 }
+    }
+
+    fn live(&mut self) {
+        let mut steps = 0;
+        while let Some((at_ms, what)) = self.env.queue.pop() {
+            self.env.clock.advance_to(at_ms);
+            let wall_ms = self.env.wall_ms();
+            self.env.oracle.sees_clock(wall_ms);
+            self.step(what);
+            steps += 1;
+            if !self.env.oracle.violations().is_empty() {
+                return;
+            }
+            if self.is_quiet() {
+                break;
+            }
+            if steps > MOST_STEPS || at_ms > self.env.plan.load_ms + PATIENCE_MS {
+                let open = self.env.clients.open();
+                let unsettled = self.env.oracle.unsettled();
+                self.env.oracle.accuse(format!(
+                    "no quiet after {steps} steps and {at_ms} ms: {open} posts, {unsettled} \
+                     deliveries"
+                ));
+                return;
+            }
+        }
+        self.env.tally.add(Group::Check, "steps", steps);
+    }
+
+    fn is_quiet(&self) -> bool {
+        let done = self.env.clients.open() == 0 && self.env.fed;
+        done && self.env.queue.next_ms().is_none()
+    }
+
+    fn step(&mut self, what: Happening) {
+        match what {
+            Happening::Start => self.start(),
+            Happening::Act(act) => self.act(act),
+            Happening::Post(post) => match &mut self.process {
+                Some(process) => {
+                    let lives = process.post(post, &mut self.env);
+                    self.check(lives);
+                }
+                None => {
+                    let in_ms = self.env.chance.within(10, 1_000);
+                    self.env.soon(in_ms, Happening::Post(post));
+                }
+            },
+            Happening::Within(life, inner) => {
+                if life == self.life
+                    && let Some(process) = &mut self.process
+                {
+                    let lives = process.happens(inner, &mut self.env);
+                    self.check(lives);
+                }
+            }
+        }
+    }
+
+    fn check(&mut self, lives: super::env::Lives) {
+        if lives.is_err() {
+            self.die();
+        }
+    }
+
+    fn start(&mut self) {
+        self.life += 1;
+        self.env.say(format_args!("start of life {}", self.life));
+        match Process::start(self.life, &mut self.env) {
+            Ok(process) => self.process = Some(process),
+            Err(_died) => self.die(),
+        }
+    }
+
+    fn die(&mut self) {
+        self.process = None;
+        self.crashes += 1;
+        let env = &mut self.env;
+        let death = env.death.take().unwrap_or(Death::Killed);
+        env.store.crash();
+        env.oracle.died();
+        if death == Death::PowerCut {
+            env.count(Group::Fault, "power cut");
+            let Env { disk, chance, tally, .. } = env;
+            disk.cut_power(chance, tally);
+        } else {
+            env.count(Group::Fault, "process killed");
+        }
+        for post in env.clients.hub_died() {
+            let in_ms = env.chance.within(1, 2_000);
+            env.soon(in_ms, Happening::Post(post));
+        }
+        let in_ms = env.chance.weighted(&[(5, 10), (3, 500), (1, 60_000)]);
+        env.soon(in_ms, Happening::Start);
+    }
+
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::Crash(moment, death) => self.env.armed.push((moment, death)),
+            Act::ClockStep(by_ms) => {
+                self.env.count(
+                    Group::Fault,
+                    if by_ms < 0 { "clock set back" } else { "clock set forward" },
+                );
+                self.env.say(format_args!("the clock is set by {by_ms} ms"));
+                self.env.clock.step(by_ms);
+            }
+            Act::DiskFails(what) => self.env.fails = Some(what),
+            _later => {}
+        }
+        let _ = Moment::ALL;
+    }
+}
+
+// === impl Env ===
+
+impl Env {
+    fn judge(&mut self) {
+        if !self.oracle.violations().is_empty() {
+            return;
+        }
+        let mut tally = std::collections::HashMap::new();
+        self.oracle.judge_end(&self.store, &mut tally);
+        for (name, times) in tally {
+            self.tally.add(Group::Check, name, times);
+        }
+    }
+}
