@@ -1,11 +1,6 @@
 //! Making namespaces: through the running hub's control socket, or in the store where none runs.
 
-use std::{
-    io,
-    os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{io, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc};
 
 use evoke_schemas::Namespace;
 use evoke_store::{Identities, StoreError};
@@ -93,8 +88,7 @@ async fn ask(mut stream: UnixStream, namespace: &str) -> Result<String, KeyError
 }
 
 async fn make(identities: &dyn Identities, name: &str) -> Result<String, KeyError> {
-    let namespace =
-        Namespace::new(name).map_err(|error| KeyError::Name(name.to_owned(), error))?;
+    let namespace = Namespace::new(name).map_err(|error| KeyError::Name(name.to_owned(), error))?;
     match identities.create(&namespace).await {
         Ok(identity) => Ok(identity.credential().reveal().to_owned()),
         Err(StoreError::Conflict(_)) => Err(KeyError::Exists(name.to_owned())),

@@ -1,0 +1,155 @@
+//! The rooms of one hub, opened in the order in which they stand on each other.
+
+use std::sync::Arc;
+
+use evoke_controller::{
+    Hub, HubParts, InvocationParts, Invocations, Records, Runner, Runners, StoredCode,
+};
+use evoke_event_log::{EventLog, Retention, SegmentLog};
+use evoke_feeds::{Clock as FeedClock, EventSink, Supervisor, SystemClock};
+use evoke_invoker::Invoker;
+use evoke_sandbox::{IsolationReport, SandboxDriver};
+use evoke_trigger_engine::{Clock, Engine, EngineConfig, EngineParts};
+
+use crate::{config::Settings, directory::Directory, sandbox_api::SandboxApi, stores::Stores};
+
+type Failure = Box<dyn std::error::Error>;
+
+/// Driver of sandboxes.
+const DRIVER: &str = "process";
+
+/// Everything that runs.
+pub struct Parts {
+    /// What is kept.
+    pub stores: Stores,
+    /// Accepts and delivers.
+    pub engine: Engine,
+    /// Runs actions.
+    pub invoker: Invoker,
+    /// The engine's way to the invoker.
+    pub invocations: Arc<Invocations>,
+    /// Runs feeds.
+    pub supervisor: Arc<Supervisor>,
+    /// Answers requests.
+    pub hub: Arc<Hub>,
+    /// The API in the sandboxes.
+    pub sandbox_api: Arc<SandboxApi>,
+    /// What isolates here.
+    pub isolation: IsolationReport,
+}
+
+impl Parts {
+    /// Opens all of them; nothing is delivered and nothing listens yet.
+    ///
+    /// # Errors
+    /// What cannot be opened, and why.
+    pub async fn open(settings: &Settings, directory: &Directory) -> Result<Self, Failure> {
+        // First of all the log, whose lock keeps a second hub out of the directory.
+        let log = open_log(directory).await?;
+        let sandbox_api = Arc::new(SandboxApi::default());
+        let (stores, driver) = tokio::try_join!(
+            async { Stores::open(directory, settings.dev_keys).await.map_err(Failure::from) },
+            open_driver(settings, directory, Arc::clone(&sandbox_api)),
+        )?;
+        let isolation = driver.report();
+        let invoker = open_invoker(settings, driver, &stores).await?;
+        let engine = open_engine(settings, directory, log, &stores).await?;
+        let clock: Arc<dyn FeedClock> = Arc::new(SystemClock);
+        let config = evoke_controller::Config::default();
+        let manifest = Arc::new(invoker.runtimes().manifest().clone());
+        let runner: Arc<dyn Runner> = Arc::new(invoker.clone());
+        let invocations = Invocations::new(
+            InvocationParts {
+                entities: stores.entities.clone(),
+                activations: stores.activations.clone(),
+                identities: stores.identities.clone(),
+                manifest: Arc::clone(&manifest),
+                runners: Arc::new(Runners::new(evoke_placement::POLICIES[0], vec![runner])),
+                clock: Arc::clone(&clock),
+            },
+            &config,
+        );
+        let sink: Arc<dyn EventSink> = Arc::new(engine.clone());
+        let registry = Arc::new(evoke_providers::registry());
+        let supervisor = Supervisor::new(registry, sink, Arc::clone(&clock));
+        let hub = Hub::new(HubParts {
+            config,
+            entities: stores.entities.clone(),
+            feeds: stores.entities.clone(),
+            activations: stores.activations.clone(),
+            code: stores.code.clone(),
+            identities: stores.identities.clone(),
+            manifest,
+            engine: engine.clone(),
+            invocations: Arc::clone(&invocations),
+            feed_control: supervisor.clone(),
+            clock,
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+        });
+        Ok(Self { stores, engine, invoker, invocations, supervisor, hub, sandbox_api, isolation })
+    }
+}
+
+async fn open_log(directory: &Directory) -> Result<Arc<dyn EventLog>, Failure> {
+    let path = directory.join("log");
+    let opened = tokio::task::spawn_blocking(move || {
+        SegmentLog::open(&path, evoke_event_log::Config::default())
+    });
+    let (log, report) = opened.await??;
+    tracing::info!(?report, "event log opened");
+    Ok(Arc::new(log))
+}
+
+async fn open_driver(
+    settings: &Settings,
+    directory: &Directory,
+    api: Arc<SandboxApi>,
+) -> Result<Arc<dyn SandboxDriver>, Failure> {
+    let mut config = settings.sandbox.clone();
+    directory.path().clone_into(&mut config.data_dir);
+    let driver = evoke_sandbox::open_driver(DRIVER, config, api).await?;
+    let swept = driver.sweep().await;
+    if swept.processes + swept.cgroups + swept.links > 0 {
+        tracing::info!(?swept, "what a former life of the hub left is cleared away");
+    }
+    for note in driver.report().notes {
+        tracing::warn!("sandbox: {note}");
+    }
+    Ok(driver)
+}
+
+async fn open_invoker(
+    settings: &Settings,
+    driver: Arc<dyn SandboxDriver>,
+    stores: &Stores,
+) -> Result<Invoker, Failure> {
+    let config = evoke_invoker::Config {
+        memory_mb: settings.sandbox_memory,
+        ..evoke_invoker::Config::default()
+    };
+    let code = Arc::new(StoredCode::new(stores.code.clone()));
+    let invoker = Invoker::open(config, driver, code).await?;
+    for runtime in invoker.runtimes().report() {
+        tracing::debug!(?runtime, "runtime");
+    }
+    Ok(invoker)
+}
+
+async fn open_engine(
+    settings: &Settings,
+    directory: &Directory,
+    log: Arc<dyn EventLog>,
+    stores: &Stores,
+) -> Result<Engine, Failure> {
+    let age_ms = u64::try_from(settings.log_age.as_millis()).unwrap_or(u64::MAX);
+    let config = EngineConfig {
+        retention: Retention { max_age_ms: Some(age_ms), max_bytes: Some(settings.log_bytes) },
+        ..EngineConfig::default()
+    };
+    let parts = EngineParts {
+        log,
+        activations: Arc::new(Records::new(stores.activations.clone())),
+        clock: Clock::system(),
+    };
+    Ok(Engine::open(parts, config).await?)
+}

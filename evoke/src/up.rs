@@ -1,0 +1,188 @@
+//! The life of a running hub: open, serve, deliver, drain.
+
+use std::{future::Future, process::ExitCode, sync::Arc, time::Duration};
+
+use evoke_cli::Output;
+use evoke_controller::router;
+use evoke_store::{ActivationStore as _, FeedStore as _};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::Settings,
+    directory::Directory,
+    keys::ControlSocket,
+    parts::Parts,
+    server::{Server, Share},
+    welcome,
+};
+
+type Failure = Box<dyn std::error::Error>;
+
+/// How long requests under way may go on at the end.
+const REQUESTS_WITHIN: Duration = Duration::from_secs(10);
+/// How long runs under way may go on at the end; what does not end is delivered at the next start.
+const RUNS_WITHIN: Duration = Duration::from_secs(10);
+/// How often activation records are looked at for their age.
+const EXPIRE_EVERY: Duration = Duration::from_secs(600);
+
+/// Runs the hub until a signal, or until its log fails.
+///
+/// # Errors
+/// What could not be opened or bound.
+pub async fn run(settings: Settings) -> Result<ExitCode, Failure> {
+    let signals = Signals::listen()?;
+    let directory = Directory::open(&settings.data)?;
+    let parts = Parts::open(&settings, &directory).await?;
+    let stop = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let listener = TcpListener::bind(settings.listen).await?;
+    let address = listener.local_addr()?;
+    let control = ControlSocket::bind(&directory)?;
+    let server = Server::new(router(Arc::clone(&parts.hub)), stop.clone());
+    parts.sandbox_api.serve_with(server.clone());
+    let loaded = parts.hub.load().await?;
+    tracing::info!(triggers = loaded.triggers, rules = loaded.rules, "entities loaded");
+    server.listen(listener, settings.tls.clone(), Share::Api, stop.child_token());
+    parts.engine.start(parts.invocations.clone())?;
+    start_feeds(&parts).await?;
+    tasks.spawn(control.serve(parts.stores.identities.clone(), stop.clone()));
+    tasks.spawn(expire(parts.stores.activations.clone(), settings.activation_age, stop.clone()));
+    directory.keep_address(address, settings.tls.is_some())?;
+    parts.hub.set_ready();
+    tracing::info!(%address, data = %directory.path().display(), "ready");
+    let shown = show(&settings, &directory, address, stop.clone());
+    let failed = until_end(signals, &parts, shown).await?;
+    drain(&parts, &server, &stop, &tasks).await;
+    directory.forget_address();
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn start_feeds(parts: &Parts) -> Result<(), Failure> {
+    for feed in parts.stores.entities.feeds(None).await? {
+        parts.supervisor.apply(feed).await?;
+    }
+    Ok(())
+}
+
+/// Applies the manifest and prints what happens, as far as either is wanted.
+async fn show(
+    settings: &Settings,
+    directory: &Directory,
+    address: std::net::SocketAddr,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
+    let tls = settings.tls.is_some();
+    let host = format!("{}://{address}", if tls { "https" } else { "http" });
+    let key = directory.credentials()?.unwrap_or_default();
+    let client = evoke_cli::Hub::connect(&host, &key, tls)?;
+    let mut output = Output::standard(false);
+    if let Some(manifest) = &settings.apply {
+        evoke_cli::apply_manifest(&client, manifest, &mut output).await?;
+    }
+    if settings.follow {
+        let program = std::env::args().next().unwrap_or_else(|| "evoke".to_owned());
+        welcome::print(address, tls, &settings.data, &program)?;
+        let until = async move { stop.cancelled().await };
+        evoke_cli::follow_activations(&client, &mut output, until).await?;
+    }
+    Ok(())
+}
+
+/// Whether the hub ended because it failed.
+async fn until_end(
+    mut signals: Signals,
+    parts: &Parts,
+    shown: impl Future<Output = Result<(), Failure>>,
+) -> Result<bool, Failure> {
+    tokio::pin!(shown);
+    let mut showing = true;
+    loop {
+        tokio::select! {
+            () = signals.next() => {
+                tracing::info!("ending: what is under way is finished or resumed at the next start");
+                exit_at_second(signals);
+                return Ok(false);
+            }
+            failure = parts.engine.failed() => {
+                tracing::error!(%failure, "the hub cannot go on and ends; it recovers at the next start");
+                return Ok(true);
+            }
+            shown = &mut shown, if showing => {
+                showing = false;
+                shown?;
+            }
+        }
+    }
+}
+
+/// Requests and feeds stop first, then deliveries, then sandboxes, then what is kept.
+async fn drain(parts: &Parts, server: &Server, stop: &CancellationToken, tasks: &TaskTracker) {
+    stop.cancel();
+    parts.supervisor.shutdown().await;
+    if !server.drained(REQUESTS_WITHIN).await {
+        tracing::warn!("requests under way were cut off");
+    }
+    if tokio::time::timeout(RUNS_WITHIN, parts.engine.shutdown()).await.is_err() {
+        tracing::info!("deliveries under way are resumed at the next start");
+    }
+    parts.invoker.shutdown(Duration::from_secs(1)).await;
+    if let Err(error) = parts.stores.activations.flush().await {
+        tracing::error!(%error, "the last activation records may be lost");
+    }
+    tasks.close();
+    tasks.wait().await;
+}
+
+async fn expire(
+    activations: Arc<evoke_store::EmbeddedActivations>,
+    age: Duration,
+    stop: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(EXPIRE_EVERY) => {}
+        }
+        let before = std::time::SystemTime::now()
+            .checked_sub(age)
+            .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
+            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        if let Err(error) = activations.expire(before).await {
+            tracing::warn!(%error, "old activation records stay");
+        }
+    }
+}
+
+/// SIGINT and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// A second signal ends at once: nothing accepted is lost by it.
+fn exit_at_second(mut signals: Signals) {
+    tokio::spawn(async move {
+        signals.next().await;
+        std::process::exit(130);
+    });
+}

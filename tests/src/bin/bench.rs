@@ -1,0 +1,52 @@
+//! `bench --evoke PROGRAM [--dir DIR] [--only WORD]`: prints the table of `SPECIFICATION.md`.
+//!
+//! `bench control NAME DIR` is a control: this program again, as a process of its own.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
+
+use std::{io, path::PathBuf, process::ExitCode};
+
+use evoke_tests::bench::{control, idle_rows, ingest_rows, invoke_rows, table};
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["control", name, folder] => control::run(name, &PathBuf::from(folder)).await,
+        _ => bench(&arguments).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn bench(arguments: &[String]) -> io::Result<()> {
+    let value = |name: &str| {
+        let place = arguments.iter().position(|word| word == name)?;
+        arguments.get(place + 1).cloned()
+    };
+    let program = PathBuf::from(value("--evoke").unwrap_or_else(|| "target/release/evoke".into()));
+    let program = std::fs::canonicalize(&program)?;
+    let parent = PathBuf::from(value("--dir").unwrap_or_else(|| "target".into()));
+    let only = value("--only").unwrap_or_default();
+    let wanted = |word: &str| only.is_empty() || only == word;
+    let mut rows = Vec::new();
+    if wanted("idle") {
+        rows.extend(idle_rows::idle(&program, &parent).await?);
+    }
+    if wanted("invoke") {
+        rows.extend(invoke_rows::rows(&program, &parent).await?);
+    }
+    if wanted("ingest") {
+        rows.extend(ingest_rows::rows(&program, &parent).await?);
+    }
+    if wanted("restart") {
+        rows.push(idle_rows::restart(&program, &parent).await?);
+    }
+    print!("{}", table::render(&rows));
+    Ok(())
+}
