@@ -68,6 +68,9 @@ pub struct Poll {
     /// Print each run's log lines too.
     #[arg(long)]
     logs: bool,
+    /// Print the records of triggers too, which say only that they fired.
+    #[arg(long)]
+    triggers: bool,
     /// Stop after this many seconds.
     #[arg(long, value_name = "SECONDS")]
     exit: Option<u64>,
@@ -161,7 +164,7 @@ fn row(summary: &Value) -> Vec<String> {
 }
 
 /// Records of triggers have no end.
-fn is_trigger(record: &Value) -> bool {
+pub(crate) fn is_trigger(record: &Value) -> bool {
     record.get("end").is_none()
 }
 
@@ -212,8 +215,9 @@ pub(crate) fn line(output: &Output, record: &Value) -> String {
 
 impl Poll {
     async fn run(self, hub: &Hub, output: &mut Output) -> Result<(), CliError> {
-        let what = Follow { name: self.name, since_ms: self.since, logs: self.logs };
-        let exit = self.exit.map(Duration::from_secs);
+        let Self { name, since, logs, triggers, exit } = self;
+        let what = Follow { name, since_ms: since, logs, triggers };
+        let exit = exit.map(Duration::from_secs);
         let stop = async {
             match exit {
                 Some(after) => tokio::time::sleep(after).await,

@@ -69,7 +69,12 @@ async fn make(hub: &Hub, entity: &Wanted) -> Result<Done, CliError> {
             | Collection::Triggers
             | Collection::Rules => request.query("overwrite", true),
         };
-        hub.ask(request).await?;
+        let saved = hub.ask(request).await?;
+        if let (Collection::Feeds, Some(current)) = (entity.collection, &current)
+            && current.get("generation") == saved.get("generation")
+        {
+            return Ok(Done::Unchanged);
+        }
     }
     let is_off = current.as_ref().and_then(|rule| rule.get("status")) == Some(&"inactive".into());
     if entity.collection == Collection::Rules && is_off {

@@ -143,7 +143,7 @@ mod tests {
         check(&none, &places, "http://127.0.0.1:4000", Some("d:k"));
         let other = folder.path().join("other");
         fs::write(other.join("credentials"), "o:k\n").unwrap();
-        let named = HubOptions { data: Some(other), ..none.clone() };
+        let named = HubOptions { data: Some(other), ..none };
         check(&named, &places, DEFAULT_HOST, Some("o:k"));
         let key = Some("a:b".to_owned());
         let given = HubOptions { host: Some("hub.example:1/".to_owned()), key, ..named };

@@ -154,7 +154,9 @@ fn sent_line(id: &str, answer: &Value) -> String {
     let at = if position.is_empty() { String::new() } else { format!(" at {position}") };
     let known = accepted.get("duplicate") == Some(&Value::Bool(true));
     let remark = if known { " (accepted before: nothing new is delivered)" } else { "" };
-    format!("ok: sent event {id}{at}{remark}")
+    let names = triggers(accepted);
+    let to = if names.is_empty() { String::new() } else { format!(" → {names}") };
+    format!("ok: sent event {id}{at}{to}{remark}")
 }
 
 // === impl List ===

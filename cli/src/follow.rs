@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    activation::line,
+    activation::{is_trigger, line},
     error::CliError,
     hub::{Hub, MAX_LIST, get},
     name::{number, text},
@@ -34,7 +34,10 @@ pub(crate) struct Follow {
     pub(crate) name: Option<String>,
     /// What started before is not shown; else what was there at the first look.
     pub(crate) since_ms: Option<u64>,
+    /// Each run's log lines too.
     pub(crate) logs: bool,
+    /// The records of triggers too, which say only that they fired.
+    pub(crate) triggers: bool,
 }
 
 /// Which activations have been shown.
@@ -111,7 +114,8 @@ async fn look(hub: &Hub, what: &Follow, since_ms: u64) -> Result<VecDeque<Value>
 
 fn print(output: &mut Output, what: &Follow, records: &[Value]) -> Result<(), CliError> {
     let with_logs = what.logs && !output.is_json();
-    for record in records {
+    let is_wanted = |record: &&Value| what.triggers || !is_trigger(record);
+    for record in records.iter().filter(is_wanted) {
         let text = if output.is_json() { record.to_string() } else { line(output, record) };
         output.line(&text)?;
         let logs = record.get("logs").and_then(Value::as_array).into_iter().flatten();

@@ -163,7 +163,7 @@ mod tests {
             "/m.yaml:4: packages.p.feeds.f: invalid type: integer `3`, expected struct Feed",
         );
         check("{}", "/m.yaml: neither `project` nor `packages` is there");
-        check("packages: [", "");
+        check("packages: [", "/m.yaml:1: packages: invalid type: sequence, expected a map");
     }
 
     #[test]

@@ -173,6 +173,12 @@ fn request_arguments(ready: &Ready, payload: Bytes) -> Result<Bytes, CallRefused
     Ok(merge(&[ready.bound.borrowed(), request]))
 }
 
+impl std::fmt::Debug for InvocationParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InvocationParts").field("runners", &self.runners).finish_non_exhaustive()
+    }
+}
+
 impl std::fmt::Debug for Invocations {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Invocations")

@@ -6,6 +6,8 @@
 //! To add a REST collection: one file `rest/<plural>.rs` with `routes`, one line in
 //! [`rest::router`].
 
+#[cfg(test)]
+mod bench;
 mod code;
 mod config;
 mod feed_control;

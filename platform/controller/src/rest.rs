@@ -16,6 +16,8 @@ mod namespaces;
 mod packages;
 mod query;
 mod rules;
+#[cfg(test)]
+mod tests;
 mod triggers;
 
 use std::sync::Arc;

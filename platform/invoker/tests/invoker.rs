@@ -8,9 +8,13 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "invoker/archives.rs"]
+mod archives;
 #[path = "invoker/contract.rs"]
 mod contract;
 #[path = "invoker/pooling.rs"]
 mod pooling;
 #[path = "invoker/site.rs"]
 mod site;
+#[path = "invoker/snippets.rs"]
+mod snippets;

@@ -142,8 +142,8 @@ async fn readable(hub: &Hub, folder: &Path) -> io::Result<Row> {
         warm.push(begin.elapsed());
         let begin = Instant::now();
         let fired = connection.send(&fire).await?;
-        let trigger = until_readable(hub, &mut connection, &member(&fired.body, "/activationId")?);
-        let trigger = trigger.await?;
+        let fired = member(&fired.body, "/activationId")?;
+        let trigger = until_readable(hub, &mut connection, &fired).await?;
         let entry = member(&trigger, "/logs/0")?;
         let action = member(entry.as_bytes(), "/activationId")?;
         until_readable(hub, &mut connection, &action).await?;

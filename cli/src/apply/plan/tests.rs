@@ -129,14 +129,6 @@ fn what_the_hub_adds_is_no_change_and_all_else_is() {
         ],
     );
     check(
-        "feed clock",
-        &json!({
-            "name": "clock", "provider": "alarms", "trigger": "tick",
-            "parameters": {"every": "1s"}, "status": {"state": "running"},
-        }),
-        &[("/parameters/every", json!("2s")), ("/trigger", json!("tock"))],
-    );
-    check(
         "trigger tick",
         &json!({"parameters": [], "annotations": [], "rules": {}}),
         &[("/parameters", json!([{"key": "a", "value": 1}]))],

@@ -13,7 +13,7 @@ use evoke_schemas::{
 };
 use evoke_store::{Change, Stored};
 use http::HeaderMap;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use self::exec::NewExec;
 use super::{
@@ -193,13 +193,16 @@ pub(super) async fn may_refer_to(at: &At, name: &FullName) -> Result<(), ApiErro
 }
 
 async fn show(hub: &Hub, action: &Action, with_code: bool) -> Result<Response, ApiError> {
-    let mut exec = json!({ "kind": action.exec.kind, "binary": action.exec.binary });
+    let mut exec = Map::from_iter([
+        ("kind".to_owned(), json!(action.exec.kind)),
+        ("binary".to_owned(), json!(action.exec.binary)),
+    ]);
     if let Some(main) = &action.exec.main {
-        exec["main"] = main.as_str().into();
+        exec.insert("main".to_owned(), json!(main));
     }
     if with_code {
         let code = hub.parts.code.get(&action.exec.code).await?;
-        exec["code"] = String::from_utf8_lossy(&code).into();
+        exec.insert("code".to_owned(), String::from_utf8_lossy(&code).into());
     }
     Ok(answer::json(&json!({
         "namespace": action.name.path(),

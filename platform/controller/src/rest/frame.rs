@@ -13,7 +13,7 @@ use super::error::ApiError;
 
 /// Id of a request: what the client sent, or one of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestId(Arc<str>);
+pub(crate) struct RequestId(Arc<str>);
 
 /// An answer's error, on its way to the frame.
 #[derive(Clone, Debug)]
@@ -103,14 +103,14 @@ impl RequestId {
 
     /// An id of ours.
     #[must_use]
-    pub fn fresh() -> Self {
+    pub(crate) fn fresh() -> Self {
         let mut text = [0; 32];
         Self((&*uuid::Uuid::new_v4().simple().encode_lower(&mut text)).into())
     }
 
     /// The id as text.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Router, extract::State, response::Response, routing::get};
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::{answer, frame};
 use crate::hub::Hub;
@@ -24,20 +24,20 @@ pub(super) fn routes() -> Router<Arc<Hub>> {
 
 async fn root(State(hub): State<Arc<Hub>>) -> Response {
     let ranges = &hub.parts.config.limits;
-    let mut limits = json!({
-        "actions_per_minute": NO_LIMIT,
-        "triggers_per_minute": NO_LIMIT,
-        "concurrent_actions": hub.parts.config.max_blocking,
-        "sequence_length": SEQUENCE_LENGTH,
-    });
+    let mut limits = Map::from_iter([
+        ("actions_per_minute".to_owned(), json!(NO_LIMIT)),
+        ("triggers_per_minute".to_owned(), json!(NO_LIMIT)),
+        ("concurrent_actions".to_owned(), json!(hub.parts.config.max_blocking)),
+        ("sequence_length".to_owned(), json!(SEQUENCE_LENGTH)),
+    ]);
     for (name, range, unit) in [
         ("duration", &ranges.timeout, 1),
         ("memory", &ranges.memory, MB),
         ("logs", &ranges.logs, MB),
     ] {
         for prefix in ["default_", ""] {
-            limits[format!("{prefix}min_action_{name}")] = (range.min * unit).into();
-            limits[format!("{prefix}max_action_{name}")] = (range.max * unit).into();
+            limits.insert(format!("{prefix}min_action_{name}"), json!(range.min * unit));
+            limits.insert(format!("{prefix}max_action_{name}"), json!(range.max * unit));
         }
     }
     answer::json(&json!({

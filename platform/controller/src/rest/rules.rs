@@ -246,21 +246,25 @@ fn malformed(text: &str) -> ApiError {
 }
 
 fn show(rule: &Rule, status: RuleStatus) -> Value {
-    let mut shown = summary(rule);
-    shown["status"] = json!(status);
-    shown
+    let mut shown = base(rule);
+    shown.insert("status".to_owned(), json!(status));
+    Value::Object(shown)
 }
 
 pub(super) fn summary(rule: &Rule) -> Value {
+    Value::Object(base(rule))
+}
+
+fn base(rule: &Rule) -> Map<String, Value> {
     let reference = |name: &FullName| json!({ "path": name.path(), "name": name.name });
-    json!({
-        "namespace": rule.namespace,
-        "name": rule.name,
-        "trigger": reference(&rule.trigger),
-        "action": reference(&rule.action),
-        "annotations": rule.annotations,
-        "version": rule.version,
-        "publish": rule.publish,
-        "updated": rule.updated,
-    })
+    Map::from_iter([
+        ("namespace".to_owned(), json!(rule.namespace)),
+        ("name".to_owned(), json!(rule.name)),
+        ("trigger".to_owned(), reference(&rule.trigger)),
+        ("action".to_owned(), reference(&rule.action)),
+        ("annotations".to_owned(), json!(rule.annotations)),
+        ("version".to_owned(), json!(rule.version)),
+        ("publish".to_owned(), json!(rule.publish)),
+        ("updated".to_owned(), json!(rule.updated)),
+    ])
 }

@@ -38,7 +38,6 @@ impl Pool {
             (Fate::Untouched, Granted::Fresh) => {
                 self.set(sandbox, State::Stem { since_ms: now.ms });
                 self.forget_if_unused(&key);
-                self.supply(now);
             }
             (Fate::Untouched, Granted::Paused) => {
                 self.idle_again(sandbox, State::Paused { key, since_ms: now.ms }, now);
@@ -70,7 +69,11 @@ impl Pool {
     /// An idle sandbox can be evicted for another's good; one that went on to the next cannot.
     fn supply_if_idle(&mut self, sandbox: SandboxId, now: &mut Now<'_>) {
         let busy = self.slots.get(&sandbox).is_some_and(|s| matches!(s.state, State::Busy { .. }));
-        if !busy && self.queue.len() > 0 {
+        if busy {
+            return;
+        }
+        self.evict_above_budget(now);
+        if self.queue.len() > 0 {
             self.supply(now);
         }
     }
@@ -79,10 +82,9 @@ impl Pool {
     /// sandbox of `key` must go: within a namespace the older ticket wins, between namespaces the
     /// one that holds less than its share.
     fn is_claimed(&self, key: &WarmKey, now_ms: u64) -> bool {
-        let patient = now_ms.saturating_sub(self.limits.patience_ms);
         let claim = self.queue.heads().find(|(_, waiting)| {
             waiting.key != *key
-                && waiting.since_ms <= patient
+                && waiting.since_ms + self.limits.patience_ms <= now_ms
                 && self.wanted(&waiting.key, now_ms) > 0
                 && self.is_stuck(waiting.shape)
         });
@@ -147,6 +149,7 @@ impl Pool {
             self.kill(sandbox, now);
         }
         self.supply(now);
+        self.evict_above_budget(now);
     }
 
     pub(super) fn start_failed(&mut self, sandbox: SandboxId, now: &mut Now<'_>) {

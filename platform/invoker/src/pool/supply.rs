@@ -156,7 +156,10 @@ impl Pool {
     }
 
     /// Idle sandboxes go until all that is left fits, or all that is left is busy.
-    fn evict_above_budget(&mut self, now: &mut Now<'_>) {
+    pub(super) fn evict_above_budget(&mut self, now: &mut Now<'_>) {
+        if self.charge <= self.limits.budget {
+            return;
+        }
         let removing = |slot: &&super::Slot| slot.state == State::Removing;
         let going: u64 = self.slots.values().filter(removing).map(|slot| slot.charge).sum();
         let mut staying = self.charge - going;

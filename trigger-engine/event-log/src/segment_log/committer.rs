@@ -130,8 +130,9 @@ impl Committer {
     pub(crate) fn run(mut self) {
         let mut effects = self.core.step(Input::Tick, self.shared.now_ms());
         loop {
-            let (outcome, closed) = self.perform(effects);
+            // Before the answers: who is refused finds the reason.
             self.publish();
+            let (outcome, closed) = self.perform(effects);
             if closed {
                 break;
             }
