@@ -7,17 +7,23 @@ use std::{fs, path::Path, time::Duration};
 
 use evoke_tests::fault::{
     campaign::{self, Disk, Outcome, Plan},
+    cut::Loss,
     error::FaultError,
     hub::Launch,
     powercut::{PowerCut, Watch},
     verdict::Problem,
     workload::{self, Load, Posting},
 };
+use rand::{Rng, SeedableRng, rngs::StdRng};
 
 /// Below the data directory: where acknowledged events are kept.
 const LOG: &str = "/data/log";
 /// Added to each sync, so that about every second cut falls into one.
 const SLOW_SYNC: Duration = Duration::from_millis(3);
+/// A new hub makes its files within this time.
+const FIRST_START: Duration = Duration::from_millis(150);
+/// First starts that are cut short.
+const FIRST_STARTS: usize = 12;
 
 #[expect(clippy::print_stdout, reason = "the seed repeats a failing run")]
 async fn cuts(
@@ -58,6 +64,28 @@ async fn with_the_syncs_of_the_log_taken_out_events_are_lost() {
     let lost = outcome.problems.iter().any(|problem| matches!(problem, Problem::Lost { .. }));
     assert!(lost, "without syncs nothing was lost: {}", outcome.story());
     fs::remove_dir_all(room).expect("cleaned up");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_start_that_loses_power_is_begun_again() {
+    let mut chance = StdRng::seed_from_u64(campaign::seed());
+    for round in 0..FIRST_STARTS {
+        let room = campaign::room(&format!("power-cut-first-{round}")).expect("a room");
+        let mut launch = Launch::of_the_hub(&room).expect("the hub");
+        let disk = PowerCut::new(&launch.data, &room.join("side")).expect("prepared");
+        launch.environment = disk.environment(&Watch { slow_sync: SLOW_SYNC, ..Watch::default() });
+        let hub = launch.start().expect("started");
+        tokio::time::sleep(FIRST_START.mul_f64(chance.random())).await;
+        hub.kill().await.expect("killed");
+        disk.cut(Loss::Some(chance.random())).expect("cut");
+        let mut hub = launch.start().expect("started");
+        let ready = hub.ready().await;
+        assert!(ready.is_ok(), "round {round}, {}: {ready:?}", room.display());
+        let mut client = launch.client().expect("credentials");
+        workload::set_up(&mut client, &workload::rules(1)).await.expect("set up");
+        hub.stop().await.expect("stopped");
+        fs::remove_dir_all(room).expect("cleaned up");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
