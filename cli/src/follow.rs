@@ -13,7 +13,6 @@ use crate::{
     hub::{Hub, MAX_LIST, get},
     name::{number, text},
     output::Output,
-    time::now_ms,
 };
 
 /// How often the hub is asked.
@@ -64,10 +63,10 @@ pub(crate) async fn follow(
 }
 
 async fn watch(hub: &Hub, what: &Follow, output: &mut Output) -> Result<(), CliError> {
-    let mut shown = Shown { newest_ms: now_ms(), ..Shown::default() };
+    let mut shown = Shown::default();
     let mut is_lost = false;
     loop {
-        match look(hub, what, shown.since(what.since_ms)).await {
+        match look(hub, what, &mut shown).await {
             Ok(records) => {
                 if std::mem::take(&mut is_lost) {
                     output.remark("the hub is back");
@@ -90,8 +89,14 @@ async fn watch(hub: &Hub, what: &Follow, output: &mut Output) -> Result<(), CliE
     }
 }
 
-/// Everything that started since, the oldest first.
-async fn look(hub: &Hub, what: &Follow, since_ms: u64) -> Result<VecDeque<Value>, CliError> {
+/// Everything that may be new, the oldest first.
+async fn look(hub: &Hub, what: &Follow, shown: &mut Shown) -> Result<VecDeque<Value>, CliError> {
+    if shown.turn == 0 && what.since_ms.is_none() {
+        // The hub's time counts, not this machine's: begin at its newest record.
+        let newest = hub.ask(get(&["activations"]).query("limit", 1)).await?;
+        shown.newest_ms = newest.get(0).and_then(|record| number(record, "start")).unwrap_or(0);
+    }
+    let since_ms = shown.since(what.since_ms);
     let mut all = VecDeque::new();
     for page in 0..MAX_PAGES {
         let request = get(&["activations"])
