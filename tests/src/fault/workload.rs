@@ -252,7 +252,7 @@ pub async fn collect(client: &mut Client, evidence: &mut Evidence) -> Result<(),
 }
 
 async fn dead_letters(client: &mut Client, rules: &[Rule]) -> Result<Vec<DeadLetter>, FaultError> {
-    let all = pages(client, &format!("{ROOT}/deadletters?docs=true")).await?;
+    let all = pages(client, &format!("{ROOT}/deadletters?count=false")).await?;
     Ok(all.iter().map(|item| dead_letter(item, rules)).collect())
 }
 
@@ -263,6 +263,7 @@ async fn pages(client: &mut Client, path: &str) -> Result<Vec<Value>, FaultError
             .done(&Call::get(format!("{path}&limit={PAGE}&skip={}", all.len())))
             .await?
             .json();
+        let page = page.get("deadletters").unwrap_or(&page).clone();
         let Value::Array(page) = page else {
             return Err(FaultError::Answer {
                 method: "GET".into(),
