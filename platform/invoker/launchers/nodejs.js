@@ -1,9 +1,10 @@
 // Runs one Node.js action inside its sandbox: initialised once, then called many times.
 //
-// Both directions of file descriptor 3 carry frames: four bytes of length, big endian, then JSON.
-//   hub → {"init":{name, main, code, binary, env}}     ← {"ok":true} | {"error":…}
-//   hub → {"run":{value, env}}                         ← {"result":…} | {"error":…}
-// The first frame of all is ours: {"ok":true}, once the interpreter stands.
+// Both directions of file descriptor 3 carry frames: four bytes of length and four of a call's
+// number, big endian, then JSON. An answer has the number of its call.
+//   hub → {"init":{name, main, code, binary, env, perRun}}   ← {"ok":true} | {"error":…}
+//   hub → {"run":{value, env}}                               ← {"result":…} | {"error":…}
+// The first frame of all is ours, of number 0: {"ok":true}, once the interpreter stands.
 // Texts and corner cases follow Apache OpenWhisk's Node.js runtime, which actions rely on.
 // No 'use strict' at the top: an action's code must not inherit it.
 
@@ -11,13 +12,18 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const CHANNEL = 3;
-const HEADER = 4;
+const HEADER = 8;
 const SCRATCH = Buffer.allocUnsafeSlow(64 * 1024);
 const LARGEST_IN_SCRATCH = Math.floor((SCRATCH.length - HEADER) / 3);
 const MAX_UNPACKED = 512 * 1024 * 1024;
 
 let handler;
 let perRun = {};
+let call = 0;
+for (const output of [process.stdout, process.stderr]) {
+  // What was printed is in the pipe before the answer is sent.
+  if (output._handle && output._handle.setBlocking) output._handle.setBlocking(true);
+}
 const socket = new (require('node:net').Socket)({
   fd: CHANNEL,
   readable: true,
@@ -38,6 +44,7 @@ function onBytes(count, buffer) {
   if (pending === null && count >= HEADER) {
     const length = buffer.readUInt32BE(0);
     if (count === HEADER + length) {
+      call = buffer.readUInt32BE(4);
       onFrame(buffer.toString('utf8', HEADER, count));
       return true;
     }
@@ -46,7 +53,7 @@ function onBytes(count, buffer) {
   return true;
 }
 
-// The slow way: a frame in several pieces. `pending` holds the length first, then all of it.
+// The slow way: a frame in several pieces. `pending` holds the header first, then all of it.
 function collect(bytes) {
   while (bytes.length > 0) {
     if (pending === null) {
@@ -63,9 +70,10 @@ function collect(bytes) {
       pending = whole;
       if (whole.length > HEADER) continue;
     }
-    const frame = pending.toString('utf8', HEADER);
+    const frame = pending;
     pending = null;
-    onFrame(frame);
+    call = frame.readUInt32BE(4);
+    onFrame(frame.toString('utf8', HEADER));
   }
 }
 
@@ -73,11 +81,13 @@ function send(text) {
   if (text.length <= LARGEST_IN_SCRATCH) {
     const length = SCRATCH.write(text, HEADER, 'utf8');
     SCRATCH.writeUInt32BE(length, 0);
+    SCRATCH.writeUInt32BE(call, 4);
     write(SCRATCH, HEADER + length);
   } else {
     const length = Buffer.byteLength(text, 'utf8');
     const frame = Buffer.allocUnsafe(HEADER + length);
     frame.writeUInt32BE(length, 0);
+    frame.writeUInt32BE(call, 4);
     frame.write(text, HEADER, 'utf8');
     write(frame, frame.length);
   }

@@ -1,16 +1,17 @@
 # Runs one Python action inside its sandbox: initialised once, then called many times.
 #
-# Both directions of file descriptor 3 carry frames: four bytes of length, big endian, then JSON.
+# Both directions of file descriptor 3 carry frames: four bytes of length and four of a call's
+# number, big endian, then JSON. An answer has the number of its call.
 #   hub -> {"init":{name, main, code, binary, env, perRun}}   <- {"ok":true} | {"error":...}
 #   hub -> {"run":{value, env}}                               <- {"result":...} | {"error":...}
-# The first frame of all is ours: {"ok":true}, once the interpreter stands.
+# The first frame of all is ours, of number 0: {"ok":true}, once the interpreter stands.
 # Texts and corner cases follow Apache OpenWhisk's Python runtime, which actions rely on.
 import json
 import os
 import sys
 
 CHANNEL = 3
-HEADER = 4
+HEADER = 8
 CHUNK = 64 * 1024
 MAX_UNPACKED = 512 * 1024 * 1024
 
@@ -19,6 +20,7 @@ NOT_JSON = "The action did not return a dictionary or array."
 
 read, write, environ = os.read, os.write, os.environ
 parse = json.loads
+call = bytes(4)
 encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -28,13 +30,15 @@ class CannotStart(Exception):
 
 def receive():
     """The next frame, or None when the hub is gone."""
+    global call
     data = read(CHANNEL, CHUNK)
     while len(data) < HEADER:
         more = read(CHANNEL, CHUNK) if data else b""
         if not more:
             return None
         data += more
-    length = int.from_bytes(data[:HEADER], "big")
+    length = int.from_bytes(data[:4], "big")
+    call = data[4:HEADER]
     if len(data) == HEADER + length:
         return parse(data[HEADER:])
     whole = bytearray(data[HEADER:])
@@ -51,7 +55,7 @@ def send(text):
         body = text.encode("utf-8")
     except UnicodeEncodeError:
         body = json.dumps(json.loads(text), separators=(",", ":")).encode("ascii")
-    data = len(body).to_bytes(HEADER, "big") + body
+    data = len(body).to_bytes(4, "big") + call + body
     sent = write(CHANNEL, data)
     while sent < len(data):
         sent += write(CHANNEL, data[sent : sent + (1 << 20)])

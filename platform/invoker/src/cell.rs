@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{
     logs::{Log, Stream},
-    protocol::{Frame, HEADER, MAX_KEPT},
+    protocol::{Frame, HEADER, MAX_KEPT, read_header, seal},
 };
 
 /// Bytes that the buffers of an idle sandbox may keep.
@@ -34,6 +34,8 @@ pub(crate) struct Cell {
     pub(crate) request: Vec<u8>,
     answer: Vec<u8>,
     scratch: Vec<u8>,
+    /// Number of the last call.
+    calls: u32,
 }
 
 /// An output, until its other end is closed.
@@ -81,6 +83,7 @@ impl Cell {
             request: Vec::new(),
             answer: Vec::new(),
             scratch: Vec::new(),
+            calls: 0,
         }
     }
 
@@ -91,15 +94,18 @@ impl Cell {
         read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
     }
 
-    /// Sends `request` and waits for the answer; what is written to the outputs goes to `log`.
+    /// Sends the frame `request`, whose header is still empty, and waits for the answer; what is
+    /// written to the outputs goes to `log`.
     ///
     /// After an error, and when the future is dropped, the sandbox must not be used again.
     pub(crate) async fn call(
         &mut self,
-        request: &[u8],
+        request: &mut [u8],
         deadline: Instant,
         log: &mut Log,
     ) -> Result<Reply<'_>, NoAnswer> {
+        self.calls = self.calls.wrapping_add(1);
+        seal(request, self.calls);
         self.send(request, deadline, log).await?;
         self.receive(deadline, log).await
     }
@@ -123,7 +129,9 @@ impl Cell {
         Ok(())
     }
 
-    /// Waits for a frame that was not asked for, or for the answer to what was sent.
+    /// Waits for the answer to the last call, or for the launcher's first word.
+    ///
+    /// What has another number was forged in a call before: it is passed over, and told.
     pub(crate) async fn receive(
         &mut self,
         deadline: Instant,
@@ -131,8 +139,27 @@ impl Cell {
     ) -> Result<Reply<'_>, NoAnswer> {
         self.answer.clear();
         let mut got: u64 = 0;
-        let mut wanted: Option<u64> = None;
-        while wanted.is_none_or(|wanted| got < wanted) {
+        let mut forged = false;
+        let length = loop {
+            if let Some(header) = self.answer.first_chunk::<HEADER>() {
+                let (length, call) = read_header(*header);
+                let whole = HEADER as u64 + length;
+                if call == self.calls && got >= whole {
+                    break length;
+                }
+                if call != self.calls {
+                    forged = true;
+                    let whole = usize::try_from(whole).unwrap_or(usize::MAX);
+                    if whole > HEADER + MAX_KEPT {
+                        return Err(NoAnswer::Closed);
+                    }
+                    if self.answer.len() >= whole {
+                        self.answer.drain(..whole);
+                        got = self.answer.len() as u64;
+                        continue;
+                    }
+                }
+            }
             match self.read_some() {
                 Ok(0) => return Err(NoAnswer::Closed),
                 Ok(count) => got += count as u64,
@@ -141,18 +168,12 @@ impl Cell {
                 }
                 Err(_broken) => return Err(NoAnswer::Closed),
             }
-            if wanted.is_none()
-                && let Some(header) = self.answer.first_chunk::<HEADER>()
-            {
-                wanted = Some(HEADER as u64 + u64::from(u32::from_be_bytes(*header)));
-            }
-        }
+        };
         self.drain(log);
-        let wanted = wanted.unwrap_or_default();
-        let length = wanted.saturating_sub(HEADER as u64);
-        let end = usize::try_from(wanted).unwrap_or(usize::MAX).min(HEADER + MAX_KEPT);
+        let end = usize::try_from(length).unwrap_or(usize::MAX).min(MAX_KEPT) + HEADER;
         let kept = self.answer.get(HEADER..end.min(self.answer.len())).unwrap_or_default();
-        Ok(Reply { frame: Frame { kept, length }, surplus: got > wanted })
+        let surplus = forged || got > HEADER as u64 + length;
+        Ok(Reply { frame: Frame { kept, length }, surplus })
     }
 
     /// Reads into the answer, or past it once as much is kept as may.

@@ -33,7 +33,7 @@ pub struct Config {
     pub remove_ms: u64,
     /// Most processes and threads of one sandbox.
     pub pids: u64,
-    /// Size of a sandbox's `/tmp`, where its memory limit is not smaller. Unit: MB.
+    /// Size of a sandbox's `/tmp`, at most half of its memory limit. Unit: MB.
     pub tmp_mb: u64,
     /// Runtimes manifest to use instead of the built-in one.
     pub manifest: Option<PathBuf>,
@@ -57,7 +57,7 @@ impl Default for Config {
             patience_ms: 50,
             pause_ms: 10_000,
             remove_ms: 600_000,
-            pids: 128,
+            pids: 256,
             tmp_mb: 512,
             manifest: None,
             interpreters: BTreeMap::new(),

@@ -247,12 +247,12 @@ impl Invoker {
         log: &mut Log,
     ) -> Result<Option<Verdict>, Conduct> {
         let limit = run.action.limits.timeout;
-        let request = match init_frame(run, code, epoch_ms() + limit) {
+        let mut request = match init_frame(run, code, epoch_ms() + limit) {
             Ok(request) => request,
             Err(reason) => return Ok(Some(Verdict::failed(Outcome::Platform { reason }))),
         };
         let Some(cell) = lease.cell() else { return Err(Conduct::Lost) };
-        match cell.call(&request, Instant::now() + Duration::from_millis(limit), log).await {
+        match cell.call(&mut request, Instant::now() + Duration::from_millis(limit), log).await {
             Ok(reply) => Ok(judge_init(reply.frame).map(|(outcome, size)| Verdict {
                 outcome,
                 size,
@@ -276,7 +276,7 @@ impl Invoker {
         let mut request = std::mem::take(&mut cell.request);
         run_frame(&mut request, run, epoch_ms() + limit);
         let deadline = Instant::now() + Duration::from_millis(limit);
-        let answer = cell.call(&request, deadline, log).await.map(|reply| Verdict::of(&reply));
+        let answer = cell.call(&mut request, deadline, log).await.map(|reply| Verdict::of(&reply));
         cell.request = request;
         match answer {
             Ok(verdict) => Some(verdict),

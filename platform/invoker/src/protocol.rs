@@ -1,10 +1,12 @@
-//! The frames between the hub and a launcher: four bytes of length, big endian, then JSON.
+//! The frames between the hub and a launcher: four bytes of length and four of the call's number,
+//! big endian, then JSON. An answer has the number of its call.
 //!
 //! ```text
 //! hub → {"init":{name, main, code, binary, env, perRun}}   launcher → {"ok":true} | {"error":…}
 //! hub → {"run":{value, env}}                               launcher → {"result":…} | {"error":…}
 //! ```
-//! A launcher's first frame, sent unasked once its interpreter stands, is `{"ok":true}`. What
+//! A launcher's first frame, of number 0 and sent unasked once its interpreter stands, is
+//! `{"ok":true}`. What
 //! comes from a launcher is the action's to forge: it is judged, never believed.
 
 use evoke_schemas::limits::{MAX_CODE_BYTES, MAX_RESULT_BYTES};
@@ -14,7 +16,7 @@ use serde_json::value::RawValue;
 use crate::run::{PlatformFailure, Run};
 
 /// Bytes of a frame before its JSON.
-pub(crate) const HEADER: usize = 4;
+pub(crate) const HEADER: usize = 8;
 /// Bytes kept of an answer; longer ones are counted and thrown away.
 pub(crate) const MAX_KEPT: usize = MAX_RESULT_BYTES + RESULT.len() + 1;
 /// What an action's name, environment and the like may add to its code.
@@ -92,7 +94,7 @@ struct PerRun<'a> {
     api_key: Option<&'a str>,
 }
 
-/// The frame that initialises a sandbox for `run`'s action.
+/// The frame that initialises a sandbox for `run`'s action, its header still empty.
 pub(crate) fn init_frame(
     run: &Run,
     code: &[u8],
@@ -125,11 +127,10 @@ pub(crate) fn init_frame(
     if frame.len() > 2 * MAX_CODE_BYTES + MAX_AROUND_CODE {
         return Err(PlatformFailure::Code("code and environment are too large".to_owned()));
     }
-    seal(&mut frame);
     Ok(frame)
 }
 
-/// Replaces the content of `frame` by the frame that starts `run`.
+/// Replaces the content of `frame` by the frame that starts `run`, its header still empty.
 pub(crate) fn run_frame(frame: &mut Vec<u8>, run: &Run, deadline_ms: u64) {
     frame.clear();
     frame.extend_from_slice(&[0; HEADER]);
@@ -138,7 +139,6 @@ pub(crate) fn run_frame(frame: &mut Vec<u8>, run: &Run, deadline_ms: u64) {
     frame.extend_from_slice(b",\"env\":");
     write_json(frame, &per_run(run, deadline_ms));
     frame.extend_from_slice(b"}}");
-    seal(frame);
 }
 
 fn per_run(run: &Run, deadline_ms: u64) -> PerRun<'_> {
@@ -158,11 +158,19 @@ fn write_json(frame: &mut Vec<u8>, value: &impl Serialize) {
     serde_json::to_writer(frame, value).expect("strings are JSON");
 }
 
-fn seal(frame: &mut [u8]) {
+/// Writes the header of a frame that is complete otherwise.
+pub(crate) fn seal(frame: &mut [u8], call: u32) {
     let length = u32::try_from(frame.len().saturating_sub(HEADER)).unwrap_or(u32::MAX);
-    if let Some(header) = frame.first_chunk_mut::<HEADER>() {
-        *header = length.to_be_bytes();
+    let header = (u64::from(length) << 32 | u64::from(call)).to_be_bytes();
+    if let Some(place) = frame.first_chunk_mut::<HEADER>() {
+        *place = header;
     }
+}
+
+/// Length of the JSON, and the number of the call.
+pub(crate) fn read_header(header: [u8; HEADER]) -> (u64, u32) {
+    let both = u64::from_be_bytes(header);
+    (both >> 32, (both & u64::from(u32::MAX)) as u32)
 }
 
 impl<'a> Frame<'a> {
@@ -228,9 +236,15 @@ mod tests {
     }
 
     fn open(frame: &[u8]) -> Value {
-        let (header, body) = frame.split_at(HEADER);
-        assert_eq!(header, u32::try_from(body.len()).unwrap().to_be_bytes());
-        serde_json::from_slice(body).unwrap()
+        serde_json::from_slice(&frame[HEADER..]).unwrap()
+    }
+
+    #[test]
+    fn a_header_tells_length_and_number() {
+        let mut frame = vec![0; HEADER + 300];
+        seal(&mut frame, 0xfffe_fdfc);
+        assert_eq!(frame[..HEADER], [0, 0, 1, 44, 0xff, 0xfe, 0xfd, 0xfc]);
+        assert_eq!(read_header(*frame.first_chunk().unwrap()), (300, 0xfffe_fdfc));
     }
 
     #[test]

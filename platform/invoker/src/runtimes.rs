@@ -179,7 +179,8 @@ impl Runtime {
             memory_bytes: shape.memory_mb << 20,
             pids: config.pids,
             cpu_weight: CPU_WEIGHT,
-            tmp_bytes: config.tmp_mb.min(shape.memory_mb) << 20,
+            // Files in `/tmp` count as memory: a full disk shall not be a full memory.
+            tmp_bytes: config.tmp_mb.min(shape.memory_mb / 2) << 20,
             network: if shape.egress { Network::Egress } else { Network::None },
             workdir: "/tmp".into(),
         })

@@ -371,11 +371,16 @@ async fn a_fork_bomb_ends_with_its_time() {
 async fn a_forged_answer_ends_its_own_run_and_the_sandbox() {
     let site = Site::open().await;
     for (kind, snippets) in served(&site) {
-        let action = Arc::new(site.action(&kind, snippets.forges));
-        for _ in 0..3 {
-            let (status, result) = told(&site.run(&action, "{}").await);
-            assert_eq!(status, Status::Success, "{kind}");
-            assert_eq!(result, json!({}), "{kind}: never the answer to another run");
+        let forges = |call: u32| (snippets.forges, json!({ "call": call }).to_string());
+        // The first call of a sandbox is its initialisation, the second the run.
+        for (call, result) in [(1, json!({"own": true})), (2, json!({})), (3, json!({"own": true}))]
+        {
+            let (code, arguments) = forges(call);
+            let action = Arc::new(site.action(&kind, code));
+            let first = site.run(&action, &arguments).await;
+            assert_eq!(told(&first), (Status::Success, result), "{kind}, forging {call}");
+            let second = told(&site.run(&action, r#"{"call": 1}"#).await);
+            assert_eq!(second.1, json!({"own": true}), "{kind}: never the answer to another run");
         }
         let action = site.action(&kind, snippets.promises_too_much);
         let end = site.once(with_limits(action, 300, 256, 1), "{}").await;
