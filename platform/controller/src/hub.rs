@@ -1,6 +1,9 @@
 //! What the API stands on, wired once.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use evoke_feeds::Clock;
 use evoke_invoker::Manifest;
@@ -46,6 +49,7 @@ pub struct Hub {
     pub(crate) webhooks: Webhooks,
     /// Changes of entities take turns, so that the store and what is built from it agree.
     pub(crate) turn: Semaphore,
+    ready: AtomicBool,
 }
 
 /// What was loaded at start, to be told.
@@ -61,7 +65,12 @@ impl Hub {
     /// A hub over its parts; knows no trigger and no rule before [`Hub::load`].
     #[must_use]
     pub fn new(parts: HubParts) -> Arc<Self> {
-        Arc::new(Self { parts, webhooks: Webhooks::default(), turn: Semaphore::new(1) })
+        Arc::new(Self {
+            parts,
+            webhooks: Webhooks::default(),
+            turn: Semaphore::new(1),
+            ready: AtomicBool::new(false),
+        })
     }
 
     /// Tells the engine of every trigger and rule of the store. To be called once, before the
@@ -93,9 +102,14 @@ impl Hub {
 }
 
 impl Hub {
-    /// Whether it takes work; what is missing, where it does not.
-    pub(crate) fn ready(&self) -> Result<(), String> {
-        Ok(())
+    /// From now on `/readyz` says yes.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// Whether the hub takes work.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
     }
 }
 

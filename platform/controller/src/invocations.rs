@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use evoke_feeds::Clock;
 use evoke_invoker::{Manifest, Run};
-use evoke_schemas::{Activation, ActivationId, FullName, Secret};
-use evoke_store::{ActivationStore, EntityStore, Identities, Identity};
+use evoke_schemas::{Activation, ActivationId, EntityUid, FullName, Namespace, Secret};
+use evoke_store::{ActivationStore, EntityStore, Identities, Identity, Revision};
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 
@@ -105,6 +105,12 @@ impl Invocations {
         self.ready.forget(name);
     }
 
+    /// To be called after each change of an action, or of its package: sandboxes of other
+    /// revisions are of no use.
+    pub(crate) fn retire(&self, action: EntityUid, current: Option<Revision>) {
+        self.parts.runners.retire(action, current.map(|current| current.0));
+    }
+
     /// Starts a call that goes on when nobody waits for it any more.
     pub(crate) fn call(
         self: &Arc<Self>,
@@ -147,7 +153,7 @@ impl Invocations {
     }
 
     /// The key of who owns the namespace, where the action gets it.
-    async fn api_key(&self, ready: &Ready, namespace: &evoke_schemas::Namespace) -> Option<Secret> {
+    async fn api_key(&self, ready: &Ready, namespace: &Namespace) -> Option<Secret> {
         if !ready.runnable.provide_api_key {
             return None;
         }

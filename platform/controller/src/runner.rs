@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use evoke_invoker::{Outcome, PlatformFailure, Run, RunEnd};
+use evoke_invoker::{Invoker, Outcome, PlatformFailure, Run, RunEnd};
 use evoke_placement::{Fleet, InvokerState, Placement, Policy};
+use evoke_schemas::EntityUid;
 
-/// Runs actions: an invoker, here or elsewhere.
+/// Runs actions: one invoker, here or elsewhere. As a [`Fleet`] it is a fleet of itself.
 #[async_trait]
-pub trait Runner: Send + Sync + std::fmt::Debug {
+pub trait Runner: Fleet + std::fmt::Debug {
     /// Runs an action; waits for capacity within the run's bound.
     async fn run(&self, run: Run) -> RunEnd;
 
-    /// What it says of itself.
-    fn state(&self) -> InvokerState;
+    /// Only `current` of the action's revisions is still wanted, or none.
+    fn retire(&self, action: EntityUid, current: Option<u64>);
 }
 
 /// Several runners, and the policy that chooses among them.
@@ -43,6 +44,13 @@ impl Runners {
         (self.policy.place)(&asked, &self.invokers()).and_then(|index| self.all.get(index))
     }
 
+    /// Tells every runner what is no longer wanted of an action.
+    pub fn retire(&self, action: EntityUid, current: Option<u64>) {
+        for runner in &self.all {
+            runner.retire(action, current);
+        }
+    }
+
     /// Places the run and runs it.
     pub async fn run(&self, run: Run) -> RunEnd {
         match self.choose(&run) {
@@ -54,7 +62,18 @@ impl Runners {
 
 impl Fleet for Runners {
     fn invokers(&self) -> Vec<InvokerState> {
-        self.all.iter().map(|runner| runner.state()).collect()
+        self.all.iter().flat_map(|runner| runner.invokers()).collect()
+    }
+}
+
+#[async_trait]
+impl Runner for Invoker {
+    async fn run(&self, run: Run) -> RunEnd {
+        Self::run(self, run).await
+    }
+
+    fn retire(&self, action: EntityUid, current: Option<u64>) {
+        Self::retire(self, action, current);
     }
 }
 

@@ -111,8 +111,11 @@ async fn put(
         annotations,
         limits,
     };
-    entities::apply(&hub, vec![entities::keep(action.clone(), revision)]).await?;
+    let kept = entities::apply(&hub, vec![entities::keep(action.clone(), revision)]).await?;
     hub.parts.invocations.forget(&name);
+    if revision.is_some() {
+        hub.parts.invocations.retire(action.uid, kept.first().copied());
+    }
     show(&hub, &action, true).await
 }
 
@@ -123,6 +126,7 @@ async fn delete(at: At) -> Result<Response, ApiError> {
     let Stored { value: action, revision } = entities::existing::<Action>(&at.hub, &name).await?;
     entities::apply(&at.hub, vec![Change::Delete { name: name.clone(), revision }]).await?;
     at.hub.parts.invocations.forget(&name);
+    at.hub.parts.invocations.retire(action.uid, None);
     show(&at.hub, &action, true).await
 }
 

@@ -55,6 +55,7 @@ pub(super) async fn fire(
     let events = Read::of(&parts.headers, bytes, || {
         format!("/namespaces/{}/triggers/{}", name.namespace, name.name)
     })?;
+    events.check_sizes(hub.parts.config.max_event_bytes)?;
     let batch = events.batch;
     let sent = Sent {
         namespace: name.namespace.clone(),
@@ -77,6 +78,7 @@ async fn post_to_hub(State(hub): State<Arc<Hub>>, request: Request) -> Result<Re
     let namespace = at.own_namespace()?;
     let bytes = read(&parts.headers, &hub, content).await?;
     let events = Read::of(&parts.headers, bytes, || format!("/namespaces/{namespace}/events"))?;
+    events.check_sizes(hub.parts.config.max_event_bytes)?;
     let sent = Sent {
         namespace: namespace.clone(),
         target: Target::Hub,
@@ -173,6 +175,17 @@ impl Read {
             Mode::Batch => cloudevents::batch(headers, &bytes)?,
         };
         Ok(Self { events, origin: Origin::CloudEvent, dedup: true, batch: mode == Mode::Batch })
+    }
+
+    /// Whether each event of a batch is small enough; a single one came within its bound.
+    fn check_sizes(&self, most: usize) -> Result<(), ApiError> {
+        let mut sizes = self.events.iter().map(Event::size).enumerate();
+        match sizes.find(|(_, bytes)| self.batch && *bytes > most) {
+            None => Ok(()),
+            Some((index, bytes)) => Err(ApiError::PayloadTooLarge(format!(
+                "event {index} has {bytes} bytes, at most {most} are allowed"
+            ))),
+        }
     }
 
     fn plain(

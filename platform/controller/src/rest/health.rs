@@ -15,6 +15,9 @@ pub(super) fn routes() -> Router<Arc<Hub>> {
 }
 
 async fn ready(State(hub): State<Arc<Hub>>) -> Result<Response, ApiError> {
-    hub.ready().map_err(ApiError::Unavailable)?;
-    Ok(answer::plain("ready"))
+    if hub.is_ready() {
+        Ok(answer::plain("ready"))
+    } else {
+        Err(ApiError::Unavailable("The hub is starting.".to_owned()))
+    }
 }

@@ -57,7 +57,7 @@ async fn read(at: At) -> Result<Response, ApiError> {
         found => found?,
     };
     let (mut actions, mut feeds) = (Vec::new(), Vec::new());
-    for action in content(&at.hub, &package.namespace, &package.name).await? {
+    for action in actions_of(&at.hub, &package.namespace, &package.name).await? {
         let item = json!({
             "name": action.name.name, "version": action.version, "annotations": action.annotations,
         });
@@ -103,8 +103,13 @@ async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiE
             .unwrap_or_default(),
         updated: at.now_ms(),
     };
-    entities::apply(&at.hub, vec![entities::keep(package.clone(), revision)]).await?;
+    let kept = entities::apply(&at.hub, vec![entities::keep(package.clone(), revision)]).await?;
     at.hub.parts.invocations.forget(&name);
+    if revision.is_some() {
+        for action in actions_of(&at.hub, &package.namespace, &package.name).await? {
+            at.hub.parts.invocations.retire(action.uid, kept.first().copied());
+        }
+    }
     Ok(answer::json(&show(&package)))
 }
 
@@ -113,23 +118,27 @@ async fn delete(at: At) -> Result<Response, ApiError> {
     let force = at.query.flag("force")?;
     let _turn = entities::turn(&at.hub).await?;
     let Stored { value: package, revision } = entities::existing::<Package>(&at.hub, &name).await?;
-    let inside = content(&at.hub, &package.namespace, &package.name).await?;
+    let inside = actions_of(&at.hub, &package.namespace, &package.name).await?;
     if !inside.is_empty() && !force {
         return Err(ApiError::PackageNotEmpty(inside.len()));
     }
     let mut changes = vec![Change::Delete { name: name.clone(), revision }];
-    for action in inside {
+    for action in &inside {
         if let Some(stored) = at.hub.parts.entities.get(&action.name).await? {
-            changes.push(Change::Delete { name: action.name, revision: stored.revision });
+            let name = action.name.clone();
+            changes.push(Change::Delete { name, revision: stored.revision });
         }
     }
     entities::apply(&at.hub, changes).await?;
     at.hub.parts.invocations.forget(&name);
+    for action in inside {
+        at.hub.parts.invocations.retire(action.uid, None);
+    }
     Ok(answer::json(&show(&package)))
 }
 
 /// The package's actions.
-async fn content(
+async fn actions_of(
     hub: &Hub,
     namespace: &Namespace,
     package: &EntityName,

@@ -1,0 +1,6 @@
+//! Tests of the API through its router.
+
+mod calls;
+mod entities;
+mod errors;
+mod events;
