@@ -208,7 +208,8 @@ impl Dir {
 fn section(file: &File, at: usize, len: usize) -> io::Result<Vec<u8>> {
     let all = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
     let mut bytes = vec![0; len.min(all.saturating_sub(at))];
-    file.read_exact_at(&mut bytes, at as u64)?;
+    let got = read_up_to(file, &mut bytes, at as u64)?;
+    bytes.truncate(got);
     Ok(bytes)
 }
 
@@ -226,12 +227,27 @@ pub(crate) fn read_windows(
         let left = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX);
         let len = need.max(chunk).min(left);
         window.resize(len, 0);
-        file.read_exact_at(&mut window, at)?;
-        match step(&window, len == left) {
+        let got = read_up_to(file, &mut window, at)?;
+        window.truncate(got);
+        match step(&window, got < len || len == left) {
             Some((next, more)) => (at, need) = (next, more),
             None => return Ok(()),
         }
     }
+}
+
+/// Fills `bytes` as far as the file goes: it may be cut to what it uses at any time.
+fn read_up_to(file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut got = 0;
+    while let Some(rest) = bytes.get_mut(got..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, at + got as u64) {
+            Ok(0) => break,
+            Ok(read) => got += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(got)
 }
 
 /// Writes zeros over a stretch of a file.
@@ -283,6 +299,22 @@ mod tests {
             let bytes = fs::read(&path).unwrap();
             assert_eq!((bytes.len(), &bytes[..9]), (3_000_000, &b"content\0\0"[..]));
         }
+    }
+
+    #[test]
+    fn a_file_cut_while_it_is_read_ends_where_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, vec![7; 100]).unwrap();
+        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let mut seen = Vec::new();
+        read_windows(&file, (0, 100), 30, |window, last| {
+            seen.push((window.len(), last));
+            file.set_len(50).unwrap();
+            (!last).then_some((seen.len() as u64 * 30, 30))
+        })
+        .unwrap();
+        assert_eq!(seen, [(30, false), (20, true)]);
     }
 
     #[test]
