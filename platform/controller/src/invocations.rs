@@ -4,6 +4,8 @@ mod arguments;
 mod deliver;
 mod ready;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -117,19 +117,51 @@ fn own_trigger(text: &str, feed: &FullName) -> Result<EntityName, ApiError> {
     }
 }
 
-/// The feed as people see it. Parameters may hold credentials, so only their names are shown.
+/// The feed as people see it, without its credentials.
 fn show(hub: &Hub, feed: &Feed) -> Value {
     json!({
         "namespace": feed.namespace,
         "name": feed.name,
         "provider": feed.provider,
         "trigger": feed.trigger,
-        "parameters": feed.parameters.keys().collect::<Vec<_>>(),
+        "parameters": masked(&feed.parameters),
         "paused": feed.paused,
         "generation": feed.generation,
         "updated": feed.updated,
         "status": hub.parts.feed_control.status(feed.uid),
     })
+}
+
+/// Parts of names of parameters that hold credentials.
+const SECRET: [&str; 7] = ["auth", "credential", "key", "pass", "secret", "token", "cert"];
+const MASK: &str = "***";
+
+/// Parameters without what looks like a credential: by the name, or the user's part of a URL.
+fn masked(parameters: &Map<String, Value>) -> Map<String, Value> {
+    let one = |(name, value): (&String, &Value)| {
+        let lower = name.to_ascii_lowercase();
+        let secret = !value.is_boolean() && SECRET.iter().any(|part| lower.contains(part));
+        (name.clone(), if secret { MASK.into() } else { masked_value(value) })
+    };
+    parameters.iter().map(one).collect()
+}
+
+fn masked_value(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => Value::Object(masked(members)),
+        Value::Array(items) => items.iter().map(masked_value).collect(),
+        Value::String(text) => match text.split_once("://") {
+            Some((scheme, rest)) => {
+                let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+                match authority.rsplit_once('@') {
+                    Some((_, host)) => format!("{scheme}://{MASK}@{host}{path}").into(),
+                    None => value.clone(),
+                }
+            }
+            None => value.clone(),
+        },
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    }
 }
 
 impl From<FeedRefused> for ApiError {
@@ -138,5 +170,28 @@ impl From<FeedRefused> for ApiError {
             FeedRefused::Parameters(_) => Self::Bad(refused.to_string()),
             FeedRefused::Closed => Self::Unavailable(refused.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_not_shown() {
+        let parameters = json!({
+            "url": "http://me:hunter2@host:5984/db/x@y", "plain": "http://host/a@b", "every": "1s",
+            "password": "hunter2", "sasl": {"Token": "hunter2", "mechanism": "PLAIN"},
+            "brokers": ["k://u:hunter2@b1", "b2:9092"], "apiKey": {"id": "hunter2"}, "n": 1,
+        });
+        let Value::Object(parameters) = parameters else { unreachable!() };
+        assert_eq!(
+            Value::Object(masked(&parameters)),
+            json!({
+                "url": "http://***@host:5984/db/x@y", "plain": "http://host/a@b", "every": "1s",
+                "password": "***", "sasl": {"Token": "***", "mechanism": "PLAIN"},
+                "brokers": ["k://***@b1", "b2:9092"], "apiKey": "***", "n": 1,
+            })
+        );
     }
 }
