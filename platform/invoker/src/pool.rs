@@ -252,6 +252,8 @@ pub struct Usage {
     pub busy: usize,
     /// Of these, idle: ready, paused or uninitialised.
     pub idle: usize,
+    /// Of the idle, those that stand still.
+    pub paused: usize,
     /// Memory they count with. Unit: bytes.
     pub charge: u64,
     /// Tickets that wait.
@@ -347,6 +349,7 @@ impl Pool {
             sandboxes: self.slots.len(),
             busy: count(|state| matches!(state, State::Busy { .. })),
             idle: count(State::is_idle),
+            paused: count(|state| matches!(state, State::Paused { .. })),
             charge: self.charge,
             waiting: self.queue.len(),
         }
