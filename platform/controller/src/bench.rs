@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use axum::{Router, body::Body};
 use bytes::Bytes;
 use evoke_event_log::{MemoryLog, MemoryOptions};
-use evoke_feeds::{Clock, MemorySink, Registry, Supervisor, SystemClock};
+use evoke_feeds::{
+    Batch, BatchEnd, Clock, FeedContext, Fields, MemorySink, Provider, Registry, Source,
+    SourceError, Supervisor, SystemClock,
+};
 use evoke_invoker::{Manifest, Outcome, PlatformFailure, Run, RunEnd};
 use evoke_placement::{Fleet, InvokerId, InvokerState};
 use evoke_schemas::{EntityUid, LogUid, activation::error_result};
@@ -98,6 +101,41 @@ impl Fleet for Scripted {
     }
 }
 
+/// A provider whose sources never yield.
+#[derive(Debug)]
+struct Silent;
+
+#[async_trait]
+impl Provider for Silent {
+    const NAME: &'static str = "silent";
+    type Parameters = u32;
+
+    fn parameters(fields: &mut Fields<'_>) -> Option<u32> {
+        let _password: Option<String> = fields.optional("password", "a string");
+        fields.required("every", "a number")
+    }
+
+    async fn open(
+        &self,
+        _feed: FeedContext,
+        _every: u32,
+        _position: Option<Bytes>,
+    ) -> Result<Box<dyn Source>, SourceError> {
+        Ok(Box::new(Self))
+    }
+}
+
+#[async_trait]
+impl Source for Silent {
+    async fn next(&mut self) -> Result<Option<Batch>, SourceError> {
+        std::future::pending().await
+    }
+
+    async fn ended(&mut self, _end: BatchEnd) -> Result<(), SourceError> {
+        Ok(())
+    }
+}
+
 impl Bench {
     pub(crate) async fn new() -> Self {
         Self::with(Config::default(), tempfile::tempdir().unwrap()).await
@@ -131,8 +169,11 @@ impl Bench {
             &config,
         );
         let engine = engine(Records::new(Arc::clone(&activations) as _)).await;
-        let feeds =
-            Supervisor::new(Arc::new(Registry::new()), MemorySink::new(), Arc::clone(&clock));
+        let feeds = Supervisor::new(
+            Arc::new(Registry::new().with(Silent)),
+            MemorySink::new(),
+            Arc::clone(&clock),
+        );
         let hub = Hub::new(HubParts {
             config,
             entities: Arc::clone(&entities) as _,

@@ -4,3 +4,4 @@ mod calls;
 mod entities;
 mod errors;
 mod events;
+mod feeds;

@@ -129,7 +129,7 @@ async fn wrong_bodies() {
             ("POST", "rules/r", "{}", 400, &with("Object is missing")),
             ("POST", "actions/a", "[1]", 400, &with("Object expected")),
             ("POST", "triggers/t", "null", 400, &with("Object expected")),
-            ("PUT", "feeds/f", r#"{"provider":"nothing","trigger":"t"}"#, 400, "unknown provider `nothing` (known: )"),
+            ("PUT", "feeds/f", r#"{"provider":"nothing","trigger":"t"}"#, 400, "unknown provider `nothing` (known: silent)"),
             ("PUT", "feeds/f", r#"{"trigger":"t"}"#, 400, &with("Unexpected feed: missing field `provider`")),
         ],
     )
