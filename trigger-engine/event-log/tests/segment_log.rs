@@ -240,6 +240,27 @@ async fn a_missing_or_damaged_sidecar_is_made_anew() {
 }
 
 #[tokio::test]
+async fn a_start_sweeps_what_a_crash_left_half_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    fill(&log, 40).await;
+    drop(log);
+    let names = || {
+        let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    assert!(before.iter().any(|name| name.to_string_lossy().ends_with(".idx")));
+    for name in ["spare.tmp", "log.json.tmp", "00000000000000000007.idx"] {
+        fs::write(dir.path().join(name), b"half made").unwrap();
+    }
+    drop(open(dir.path()));
+    assert_eq!(names(), before);
+}
+
+#[tokio::test]
 async fn only_the_unsealed_segment_is_read_at_a_start() {
     let dir = tempfile::tempdir().unwrap();
     let (log, _) = open(dir.path());

@@ -84,6 +84,22 @@ impl Dir {
         Ok(ids)
     }
 
+    /// Removes what a crash left half made, and sidecars of segments that are gone.
+    pub(crate) fn sweep(&self, segments: &[SegmentId]) -> io::Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            let name = entry?.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let orphan = name.strip_suffix(".idx").is_some_and(|digits| {
+                let id = digits.parse().map(SegmentId);
+                id.is_ok_and(|id| segments.binary_search(&id).is_err())
+            });
+            if orphan || name.ends_with(".tmp") {
+                self.remove(name)?;
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn open_segment(&self, id: SegmentId) -> io::Result<File> {
         File::open(self.path(&id.file_name()))
     }

@@ -83,6 +83,7 @@ pub(super) fn open(path: &Path, config: &Config, seams: &Seams) -> Result<Opened
     let lock = lock(&dir, path)?;
     let mut report = OpenReport::default();
     let mut ids = dir.segments()?;
+    dir.sweep(&ids)?;
     let identity = match Identity::read(&dir)? {
         Some(identity) => identity,
         None if ids.is_empty() => Identity::create(&dir)?,
