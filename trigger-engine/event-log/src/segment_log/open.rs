@@ -110,8 +110,10 @@ pub(super) fn open(path: &Path, config: &Config, seams: &Seams) -> Result<Opened
         (seams.allocate)(&active, config.segment_bytes)?;
     }
     if !report.created {
-        // What a killed process wrote and did not sync is about to be shown to readers.
+        // What a killed process wrote and did not sync is about to be shown to readers; and the
+        // active segment's name may be a rename that it did not live to sync.
         active.sync_all()?;
+        dir.sync()?;
     }
     report.segments = ids.len();
     report.next = recovered.active.summary.end;
