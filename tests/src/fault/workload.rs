@@ -244,7 +244,7 @@ pub async fn count(client: &mut Client, rules: &[Rule]) -> Result<usize, FaultEr
 pub async fn collect(client: &mut Client, evidence: &mut Evidence) -> Result<(), FaultError> {
     evidence.records.clear();
     for rule in &evidence.rules {
-        let path = format!("{ROOT}/activations?name={}&docs=true", rule.action);
+        let path = format!("{ROOT}/activations?name={}&docs=true&", rule.action);
         evidence.records.extend(pages(client, &path).await?.iter().map(record));
     }
     evidence.dead = dead_letters(client, &evidence.rules).await?;
@@ -252,17 +252,15 @@ pub async fn collect(client: &mut Client, evidence: &mut Evidence) -> Result<(),
 }
 
 async fn dead_letters(client: &mut Client, rules: &[Rule]) -> Result<Vec<DeadLetter>, FaultError> {
-    let all = pages(client, &format!("{ROOT}/deadletters?count=false")).await?;
+    let all = pages(client, &format!("{ROOT}/deadletters?")).await?;
     Ok(all.iter().map(|item| dead_letter(item, rules)).collect())
 }
 
 async fn pages(client: &mut Client, path: &str) -> Result<Vec<Value>, FaultError> {
     let mut all = Vec::new();
     loop {
-        let page = client
-            .done(&Call::get(format!("{path}&limit={PAGE}&skip={}", all.len())))
-            .await?
-            .json();
+        let page =
+            client.done(&Call::get(format!("{path}limit={PAGE}&skip={}", all.len()))).await?.json();
         let page = page.get("deadletters").unwrap_or(&page).clone();
         let Value::Array(page) = page else {
             return Err(FaultError::Answer {
