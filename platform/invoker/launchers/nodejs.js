@@ -10,6 +10,9 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
+// An action may replace these for itself.
+const { parse, stringify } = JSON;
+const { nextTick } = process;
 
 const CHANNEL = 3;
 const HEADER = 8;
@@ -104,14 +107,14 @@ function write(buffer, length) {
 }
 
 function onFrame(text) {
-  const message = JSON.parse(text);
+  const message = parse(text);
   if (message.run !== undefined) run(message.run);
   else if (message.init !== undefined) init(message.init);
   else fail('Bad request.');
 }
 
 function fail(error) {
-  send(JSON.stringify({ error }));
+  send(stringify({ error }));
 }
 
 // === running ===
@@ -124,18 +127,18 @@ function run(message) {
     value = handler(message.value);
   } catch (error) {
     console.error(error);
-    return process.nextTick(fail, `An error has occurred: ${error}`);
+    return nextTick(fail, `An error has occurred: ${error}`);
   }
   Promise.resolve(value).then(settled, rejected);
 }
 
 // A tick after the promise: what the action's own promises print belongs to this activation.
 function settled(value) {
-  process.nextTick(finish, value);
+  nextTick(finish, value);
 }
 
 function rejected(error) {
-  process.nextTick(finish, { error: error ? serialize(error, []) : {} });
+  nextTick(finish, { error: error ? serialize(error, []) : {} });
 }
 
 function finish(value) {
@@ -146,7 +149,7 @@ function finish(value) {
   }
   let json;
   try {
-    json = JSON.stringify(value);
+    json = stringify(value);
   } catch (error) {
     console.error(error);
     return fail(`An error has occurred: ${error}`);
@@ -184,10 +187,9 @@ function serialize(value, seen) {
 async function init(message) {
   if (handler !== undefined) return fail('Cannot initialize the action more than once.');
   if (!message.main || !message.code) return fail('Missing main/no code to execute.');
-  Object.assign(process.env, message.env);
   perRun = message.perRun;
-  Object.assign(process.env, perRun);
   try {
+    Object.assign(process.env, message.env, perRun);
     const found = await (message.binary ? loadArchive(message) : loadText(message));
     if (typeof found !== 'function') {
       throw `Action entrypoint '${message.main}' is not a function.`;

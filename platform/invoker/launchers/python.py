@@ -205,9 +205,9 @@ def unpack(data, folder):
 
 
 def start(message):
-    environ.update(message["env"])
-    environ.update(message["perRun"])
     try:
+        environ.update(message["env"])
+        environ.update(message["perRun"])
         if not message["code"] or not message["main"]:
             raise CannotStart("Missing main/no code to execute.")
         return initialise(message)

@@ -222,6 +222,7 @@ impl Invoker {
         };
         let held_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         let developer_error = matches!(verdict.outcome, Outcome::DeveloperError { .. });
+        let end_ms = epoch_ms().max(start_ms);
         if verdict.clean {
             lease.release(Fate::Keep, held_us);
         } else {
@@ -231,7 +232,7 @@ impl Invoker {
             outcome: verdict.outcome,
             logs: log.finish(developer_error, SystemTime::now()),
             start_ms,
-            end_ms: epoch_ms().max(start_ms),
+            end_ms,
             init_ms,
             wait_ms,
             size: verdict.size,
@@ -312,13 +313,13 @@ impl Invoker {
 
 impl Fleet for Invoker {
     fn invokers(&self) -> Vec<InvokerState> {
-        let usage = self.usage();
+        let (used_bytes, waiting) = self.floor.lock().pool.load();
         vec![InvokerState {
             id: self.id.clone(),
             healthy: !self.floor.stop.is_cancelled(),
             memory_bytes: self.budget,
-            used_bytes: usage.charge,
-            waiting: usage.waiting,
+            used_bytes,
+            waiting,
         }]
     }
 }

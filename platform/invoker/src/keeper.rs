@@ -25,12 +25,19 @@ const STILL: Duration = Duration::from_secs(5);
 const PERIOD: Duration = Duration::from_secs(1);
 /// Time between two looks at those who wait.
 const HASTE: Duration = Duration::from_millis(20);
+/// Time before the first look: stem cells shall not hold up the start of the hub.
+const SETTLING: Duration = Duration::from_millis(250);
 /// Most sandboxes measured at one look.
 const MEASURED_AT_ONCE: usize = 64;
 
 /// Keeps the pool's time until the invoker stops.
 pub(crate) async fn keep(floor: Arc<Floor>) {
     let mut looked: Option<Instant> = None;
+    tokio::select! {
+        () = floor.stop.cancelled() => return,
+        () = floor.waiting.notified() => {}
+        () = sleep(SETTLING) => {}
+    }
     loop {
         let waiting = floor.lock().pool.usage().waiting;
         if looked.is_none_or(|looked| looked.elapsed() >= PERIOD) {

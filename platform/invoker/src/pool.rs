@@ -355,6 +355,12 @@ impl Pool {
         }
     }
 
+    /// Memory that its sandboxes count with, in bytes, and how many tickets wait.
+    #[must_use]
+    pub fn load(&self) -> (u64, usize) {
+        (self.charge, self.queue.len())
+    }
+
     /// Idle sandboxes, for those who measure them and look whether they live.
     pub fn idle(&self) -> impl Iterator<Item = SandboxId> {
         self.slots.iter().filter(|(_, slot)| slot.state.is_idle()).map(|(id, _)| *id)

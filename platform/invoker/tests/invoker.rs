@@ -12,6 +12,8 @@
 mod archives;
 #[path = "invoker/contract.rs"]
 mod contract;
+#[path = "invoker/languages.rs"]
+mod languages;
 #[path = "invoker/pooling.rs"]
 mod pooling;
 #[path = "invoker/site.rs"]

@@ -358,32 +358,15 @@ struct World {
     /// For whom each sandbox was initialised.
     initialised: BTreeMap<SandboxId, WarmKey>,
     shapes: BTreeMap<SandboxId, Shape>,
-    answered: usize,
 }
 
 impl World {
     fn note(&mut self, effects: &[Effect]) {
         for effect in effects {
             match *effect {
-                Effect::Grant { ticket, sandbox, state } => {
-                    let (key, shape) =
-                        self.asked.remove(&ticket).expect("asked, and answered once");
-                    assert_eq!(self.shapes[&sandbox], shape);
-                    assert!(self.alive.contains(&sandbox), "granted while it does not live");
-                    assert!(!self.killing.contains(&sandbox), "granted while it is killed");
-                    assert!(!self.pausing.contains(&sandbox), "granted while it is paused");
-                    match state {
-                        Granted::Fresh => assert!(!self.initialised.contains_key(&sandbox)),
-                        Granted::Warm | Granted::Paused => {
-                            assert_eq!(self.initialised.get(&sandbox), Some(&key));
-                        }
-                    }
-                    assert_eq!(self.held.insert(sandbox, key), None, "granted twice");
-                    self.answered += 1;
-                }
+                Effect::Grant { ticket, sandbox, state } => self.note_grant(ticket, sandbox, state),
                 Effect::Refuse { ticket, .. } => {
                     self.asked.remove(&ticket).expect("asked, and answered once");
-                    self.answered += 1;
                 }
                 Effect::Start { sandbox, shape } => {
                     assert!(self.starting.insert(sandbox));
@@ -401,6 +384,21 @@ impl World {
                 }
             }
         }
+    }
+
+    fn note_grant(&mut self, ticket: Ticket, sandbox: SandboxId, state: Granted) {
+        let (key, shape) = self.asked.remove(&ticket).expect("asked, and answered once");
+        assert_eq!(self.shapes[&sandbox], shape);
+        assert!(self.alive.contains(&sandbox), "granted while it does not live");
+        assert!(!self.killing.contains(&sandbox), "granted while it is killed");
+        assert!(!self.pausing.contains(&sandbox), "granted while it is paused");
+        match state {
+            Granted::Fresh => assert!(!self.initialised.contains_key(&sandbox)),
+            Granted::Warm | Granted::Paused => {
+                assert_eq!(self.initialised.get(&sandbox), Some(&key));
+            }
+        }
+        assert_eq!(self.held.insert(sandbox, key), None, "granted twice");
     }
 
     /// The input that a chance means here; none where there is nothing it could happen to.
