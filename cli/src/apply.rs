@@ -69,12 +69,7 @@ async fn make(hub: &Hub, entity: &Wanted) -> Result<Done, CliError> {
             | Collection::Triggers
             | Collection::Rules => request.query("overwrite", true),
         };
-        let saved = hub.ask(request).await?;
-        if let (Collection::Feeds, Some(current)) = (entity.collection, &current)
-            && current.get("generation") == saved.get("generation")
-        {
-            return Ok(Done::Unchanged);
-        }
+        hub.ask(request).await?;
     }
     let is_off = current.as_ref().and_then(|rule| rule.get("status")) == Some(&"inactive".into());
     if entity.collection == Collection::Rules && is_off {

@@ -186,9 +186,15 @@ impl Wanted {
                     && self.refers(current, "action")
                     && self.has_annotations(current)
             }
-            // What a feed's parameters are, the hub does not show: it answers a PUT with the
-            // generation, which stays where nothing changed.
-            Collection::Feeds => false,
+            // Parameters that are secret are shown as `***`, so such a feed is put again.
+            Collection::Feeds => {
+                let same = |member: &str| current.get(member) == self.body.get(member);
+                let is_paused = current.get("paused") == Some(&Value::Bool(true));
+                same("provider")
+                    && same("parameters")
+                    && self.refers(current, "trigger")
+                    && !is_paused
+            }
         }
     }
 

@@ -129,6 +129,19 @@ fn what_the_hub_adds_is_no_change_and_all_else_is() {
         ],
     );
     check(
+        "feed clock",
+        &json!({
+            "name": "clock", "provider": "alarms", "trigger": "tick", "paused": false,
+            "parameters": {"every": "1s"}, "status": {"state": "running"},
+        }),
+        &[
+            ("/parameters/every", json!("2s")),
+            ("/parameters/every", json!("***")),
+            ("/trigger", json!("tock")),
+            ("/paused", json!(true)),
+        ],
+    );
+    check(
         "trigger tick",
         &json!({"parameters": [], "annotations": [], "rules": {}}),
         &[("/parameters", json!([{"key": "a", "value": 1}]))],
