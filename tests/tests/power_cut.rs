@@ -72,8 +72,9 @@ async fn a_first_start_that_loses_power_is_begun_again() {
     for round in 0..FIRST_STARTS {
         let room = campaign::room(&format!("power-cut-first-{round}")).expect("a room");
         let mut launch = Launch::of_the_hub(&room).expect("the hub");
-        let disk = PowerCut::new(&launch.data, &room.join("side")).expect("prepared");
-        launch.environment = disk.environment(&Watch { slow_sync: SLOW_SYNC, ..Watch::default() });
+        let watch = Watch { slow_sync: SLOW_SYNC, ..Watch::default() };
+        let disk = PowerCut::new(&launch.data, &room.join("side"), watch).expect("prepared");
+        launch.environment.extend(disk.environment());
         let hub = launch.start().expect("started");
         tokio::time::sleep(FIRST_START.mul_f64(chance.random())).await;
         hub.kill().await.expect("killed");
@@ -92,8 +93,9 @@ async fn a_first_start_that_loses_power_is_begun_again() {
 async fn no_write_to_the_data_directory_goes_past_libc() {
     let room = campaign::room("power-cut-audit").expect("a room");
     let mut launch = Launch::of_the_hub(&room).expect("the hub");
-    let disk = PowerCut::new(&launch.data, &room.join("side")).expect("prepared");
-    launch.environment.extend(disk.environment(&Watch { audit: true, ..Watch::default() }));
+    let watch = Watch { audit: true, ..Watch::default() };
+    let disk = PowerCut::new(&launch.data, &room.join("side"), watch).expect("prepared");
+    launch.environment.extend(disk.environment());
     let rules = workload::rules(1);
     // The second start recovers what the first left: another code path that writes.
     for seed in [1, 2] {

@@ -100,8 +100,8 @@ pub async fn run(plan: &Plan, mut launch: Launch, room: &Path) -> Result<Outcome
     let disk = match &plan.disk {
         Disk::Kept => None,
         Disk::Forgets(watch) => {
-            let disk = PowerCut::new(&launch.data, &room.join("side"))?;
-            launch.environment.extend(disk.environment(watch));
+            let disk = PowerCut::new(&launch.data, &room.join("side"), watch.clone())?;
+            launch.environment.extend(disk.environment());
             Some(disk)
         }
     };

@@ -39,6 +39,7 @@ pub struct Cut {
 }
 
 const BLOCK: usize = 1 << 20;
+static ZEROS: [u8; BLOCK] = [0; BLOCK];
 
 /// Builds in `out` what the disk kept.
 ///
@@ -209,7 +210,7 @@ impl Sources<'_> {
                 read_zero_padded(live.as_ref(), new, at)?;
                 fate.settle(new, old, report);
             }
-            if old.iter().any(|byte| *byte != 0) {
+            if Some(&*old) != ZEROS.get(..n) {
                 out.write_all_at(old, at)?;
             }
             at += n as u64;

@@ -35,6 +35,7 @@ pub struct PowerCut {
     library: PathBuf,
     data: PathBuf,
     side: PathBuf,
+    watch: Watch,
 }
 
 impl PowerCut {
@@ -42,11 +43,12 @@ impl PowerCut {
     ///
     /// # Errors
     /// No C compiler, or what the files say.
-    pub fn new(data: &Path, side: &Path) -> io::Result<Self> {
+    pub fn new(data: &Path, side: &Path, watch: Watch) -> io::Result<Self> {
         fs::create_dir_all(data)?;
         fs::create_dir_all(side)?;
         let library = compile(Path::new(SOURCE), &["-shared", "-fPIC"])?;
-        let this = Self { library, data: data.canonicalize()?, side: side.canonicalize()? };
+        let (data, side) = (data.canonicalize()?, side.canonicalize()?);
+        let this = Self { library, data, side, watch };
         this.prepare()?;
         Ok(this)
     }
@@ -57,7 +59,7 @@ impl PowerCut {
     /// What the files say.
     pub fn prepare(&self) -> io::Result<()> {
         let live = Picture::of_live(&self.data)?;
-        for kept in ["durable", "seen"] {
+        for kept in if self.watch.audit { ["durable", "seen"].as_slice() } else { &["durable"] } {
             let kept = self.side.join(kept);
             remove_tree(&kept)?;
             fs::create_dir_all(kept.join("inodes"))?;
@@ -88,18 +90,18 @@ impl PowerCut {
 
     /// The variables that put a program under watch.
     #[must_use]
-    pub fn environment(&self, watch: &Watch) -> Vec<(&'static str, OsString)> {
+    pub fn environment(&self) -> Vec<(&'static str, OsString)> {
         let mut all = vec![
             ("LD_PRELOAD", self.library.clone().into_os_string()),
             ("POWERCUT_DATA", self.data.clone().into_os_string()),
             ("POWERCUT_SIDE", self.side.clone().into_os_string()),
         ];
-        if watch.audit {
+        if self.watch.audit {
             all.push(("POWERCUT_AUDIT", "1".into()));
         }
-        let slow = watch.slow_sync.as_micros().to_string();
+        let slow = self.watch.slow_sync.as_micros().to_string();
         all.push(("POWERCUT_SLOW_SYNC", slow.into()));
-        if let Some(part) = &watch.drop_sync {
+        if let Some(part) = &self.watch.drop_sync {
             all.push(("POWERCUT_DROP_SYNC", part.into()));
         }
         all
@@ -251,25 +253,29 @@ mod tests {
 
     impl Bench {
         fn new() -> Self {
+            Self::watched(Watch::default())
+        }
+
+        fn watched(watch: Watch) -> Self {
             let room = tempfile::tempdir().expect("a directory");
-            let disk = PowerCut::new(&room.path().join("data"), &room.path().join("side"))
+            let disk = PowerCut::new(&room.path().join("data"), &room.path().join("side"), watch)
                 .expect("prepared");
             let subject = compile(Path::new(SUBJECT), &["-pthread"]).expect("compiled");
             Self { room, subject, disk }
         }
 
-        fn start(&self, script: &str, watch: &Watch) -> Output {
+        fn start(&self, script: &str) -> Output {
             Command::new(&self.subject)
                 .args(script.split_whitespace())
                 .current_dir(self.room.path().join("data"))
-                .envs(self.disk.environment(watch))
+                .envs(self.disk.environment())
                 .output()
                 .expect("started")
         }
 
         /// Runs the words, then kills.
         fn run(&self, script: &str) {
-            let out = self.start(&format!("{script} kill"), &Watch::default());
+            let out = self.start(&format!("{script} kill"));
             assert_eq!(
                 out.status.signal(),
                 Some(9),
@@ -492,12 +498,9 @@ mod tests {
         for (drop_sync, expect) in
             [("1", ""), ("/d/", "a=one d/ d/b="), ("/elsewhere", "a=one d/ d/b=two")]
         {
-            let bench = Bench::new();
             let watch = Watch { drop_sync: Some(drop_sync.into()), ..Watch::default() };
-            bench.start(
-                "write a 0 one sync a mkdir d write d/b 0 two sync d/b syncdir d syncdir . kill",
-                &watch,
-            );
+            let bench = Bench::watched(watch);
+            bench.run("write a 0 one sync a mkdir d write d/b 0 two sync d/b syncdir d syncdir .");
             bench.disk.cut(Loss::All).expect("cut");
             assert_eq!(bench.holds(), expect, "{drop_sync}");
         }
@@ -511,7 +514,7 @@ mod tests {
             ("io_uring", "io_uring_setup"),
         ] {
             let bench = Bench::new();
-            let out = bench.start(script, &Watch::default());
+            let out = bench.start(script);
             assert_eq!(out.status.signal(), Some(6), "{script}");
             let refused = bench.disk.refused().expect("said");
             assert!(refused.contains(why), "{script}: {refused}");
@@ -520,7 +523,6 @@ mod tests {
 
     #[test]
     fn the_audit_finds_each_write_past_libc_and_nothing_else() {
-        let watch = Watch { audit: true, ..Watch::default() };
         let seen = "write a 0 hello append a two through-dup b xyz fill c 0 70000 z mkdir d link a d/l rename b d/b \
                     truncate c 5 reserve c 100 punch c 0 2 symlink a s syscall e one empty e nameless f one \
                     copy a g sendfile a h mkdir x rmdir x write i 0 x rename i a unlink g threads j rename d k";
@@ -533,8 +535,8 @@ mod tests {
             ("past-unlink h", "h vanished unseen"),
             ("child m one", "m is File"),
         ] {
-            let bench = Bench::new();
-            let out = bench.start(&format!("{seen} {past}"), &watch);
+            let bench = Bench::watched(Watch { audit: true, ..Watch::default() });
+            let out = bench.start(&format!("{seen} {past}"));
             assert!(out.status.success(), "{past}: {}", String::from_utf8_lossy(&out.stderr));
             let audit = bench.disk.audit().expect("readable");
             assert_eq!(audit.len(), usize::from(!past.is_empty()), "{past}: {audit:?}");
