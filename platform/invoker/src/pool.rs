@@ -21,6 +21,8 @@
 //! with what one is expected to use), and `reserve` stays free for those that grow. Idle sandboxes
 //! make room, the longest idle first.
 
+#[cfg(test)]
+mod chance;
 mod queue;
 mod release;
 mod slots;
