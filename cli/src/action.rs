@@ -12,7 +12,7 @@ use crate::{
     name::{Name, number, text, with_package},
     output::Output,
     page::Page,
-    parameters::{Annotations, Parameters, key_values, pairs_line, value_of},
+    parameters::{Annotations, Parameters, members, pairs_line, value_of},
     time::date,
 };
 
@@ -203,20 +203,13 @@ async fn list(hub: &Hub, output: &mut Output, page: &Page) -> Result<(), CliErro
 
 impl Settings {
     fn body(&self, file: Option<&PathBuf>) -> Result<Value, CliError> {
-        let mut body = Map::new();
+        let mut body = members(&self.parameters, &self.annotations.object())?;
         if let Some(file) = file {
             let exec = code::exec(file, self.kind.as_deref(), self.main.as_deref())?;
             body.insert("exec".to_owned(), exec);
         } else if self.kind.is_some() || self.main.is_some() {
             let text = "--kind and --main go with code: name the file too";
             return Err(CliError::Usage(text.to_owned()));
-        }
-        if let Some(parameters) = self.parameters.list()? {
-            body.insert("parameters".to_owned(), parameters);
-        }
-        let annotations = self.annotations.object();
-        if !annotations.is_empty() {
-            body.insert("annotations".to_owned(), key_values(&annotations));
         }
         let limits = [("timeout", self.timeout), ("memory", self.memory), ("logs", self.logsize)];
         let limits: Map<_, _> = limits

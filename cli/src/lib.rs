@@ -17,6 +17,7 @@ mod hub;
 mod name;
 mod options;
 mod output;
+mod package;
 mod page;
 mod parameters;
 mod replay;
@@ -39,6 +40,8 @@ pub use output::Output;
 pub enum Command {
     /// Functions: create, update, get, list, invoke, delete.
     Action(On<action::ActionCommand>),
+    /// Named groups of actions: create, update, get, list, delete.
+    Package(On<package::PackageCommand>),
     /// Places where events arrive: create, update, get, list, fire, delete.
     Trigger(On<trigger::TriggerCommand>),
     /// From a trigger to an action: create, update, get, list, enable, disable, delete.
@@ -115,6 +118,7 @@ impl Command {
     fn options(&self) -> &HubOptions {
         match self {
             Self::Action(on) => &on.hub,
+            Self::Package(on) => &on.hub,
             Self::Trigger(on) => &on.hub,
             Self::Rule(on) => &on.hub,
             Self::Feed(on) => &on.hub,
@@ -131,6 +135,7 @@ impl Command {
         let hub = Hub::find(self.options())?;
         match self {
             Self::Action(on) => on.command.run(&hub, output).await,
+            Self::Package(on) => on.command.run(&hub, output).await,
             Self::Trigger(on) => on.command.run(&hub, output).await,
             Self::Rule(on) => on.command.run(&hub, output).await,
             Self::Feed(on) => on.command.run(&hub, output).await,

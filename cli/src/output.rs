@@ -8,7 +8,11 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::error::CliError;
+use crate::{
+    error::CliError,
+    name::{number, text},
+    time::date,
+};
 
 /// Where a command prints, and how.
 pub struct Output {
@@ -113,6 +117,19 @@ impl Output {
             self.line(&format!("{name:width$}  {value}"))?;
         }
         Ok(())
+    }
+
+    /// A list of entities as a table of name, version and time of the last change.
+    pub(crate) fn entities(&mut self, listed: &Value) -> Result<(), CliError> {
+        if self.json {
+            return self.json(listed);
+        }
+        let row = |entity: &Value| {
+            let updated = number(entity, "updated").map(date).unwrap_or_default();
+            vec![text(entity, "name").to_owned(), text(entity, "version").to_owned(), updated]
+        };
+        let rows: Vec<_> = listed.as_array().into_iter().flatten().map(row).collect();
+        self.table(&["name", "version", "updated"], &rows)
     }
 
     /// A table with a heading; one line saying that there is nothing where there are no rows.

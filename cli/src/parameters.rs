@@ -69,6 +69,21 @@ impl Annotations {
     }
 }
 
+/// Members `parameters` and `annotations` of an entity's body, where they were given.
+pub(crate) fn members(
+    parameters: &Parameters,
+    annotations: &Map<String, Value>,
+) -> Result<Map<String, Value>, CliError> {
+    let mut body = Map::new();
+    if let Some(parameters) = parameters.list()? {
+        body.insert("parameters".to_owned(), parameters);
+    }
+    if !annotations.is_empty() {
+        body.insert("annotations".to_owned(), key_values(annotations));
+    }
+    Ok(body)
+}
+
 fn pairs(flat: &[String]) -> impl Iterator<Item = (String, Value)> {
     flat.chunks_exact(2).filter_map(|pair| match pair {
         [key, value] => Some((key.clone(), json_or_text(value))),

@@ -9,7 +9,7 @@ use crate::{
     name::{number, text},
     output::Output,
     page::Page,
-    parameters::{Annotations, Parameters, key_values, pairs_line, value_of},
+    parameters::{Annotations, Parameters, members, pairs_line, value_of},
     time::date,
 };
 
@@ -87,7 +87,7 @@ impl TriggerCommand {
             Self::Create(settings) => settings.save(hub, output, false).await,
             Self::Update(settings) => settings.save(hub, output, true).await,
             Self::Get { name } => show(hub, output, &name).await,
-            Self::List(page) => list(hub, output, &page).await,
+            Self::List(page) => output.entities(&hub.ask(page.ask(get(&["triggers"]))).await?),
             Self::Fire { name, parameters } => fire(hub, output, &name, &parameters).await,
             Self::Delete { name } => {
                 let gone = hub.ask(delete(&["triggers", &name])).await?;
@@ -148,23 +148,6 @@ fn webhook_line(webhook: Option<&Value>) -> String {
     }
 }
 
-async fn list(hub: &Hub, output: &mut Output, page: &Page) -> Result<(), CliError> {
-    let triggers = hub.ask(page.ask(get(&["triggers"]))).await?;
-    if output.is_json() {
-        return output.json(&triggers);
-    }
-    let rows: Vec<_> = triggers
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|trigger| {
-            let updated = number(trigger, "updated").map(date).unwrap_or_default();
-            vec![text(trigger, "name").to_owned(), text(trigger, "version").to_owned(), updated]
-        })
-        .collect();
-    output.table(&["name", "version", "updated"], &rows)
-}
-
 // === impl Settings ===
 
 impl Settings {
@@ -177,10 +160,6 @@ impl Settings {
     }
 
     fn body(&self) -> Result<Value, CliError> {
-        let mut body = Map::new();
-        if let Some(parameters) = self.parameters.list()? {
-            body.insert("parameters".to_owned(), parameters);
-        }
         let mut annotations = self.annotations.object();
         if !self.subscribe.is_empty() {
             let patterns = self.subscribe.iter().cloned();
@@ -188,9 +167,7 @@ impl Settings {
                 patterns.map(|(name, pattern)| (name.to_owned(), pattern.into())).collect();
             annotations.insert("subscription".to_owned(), subscription.into());
         }
-        if !annotations.is_empty() {
-            body.insert("annotations".to_owned(), key_values(&annotations));
-        }
+        let mut body = members(&self.parameters, &annotations)?;
         if let Some(token) = &self.webhook_bearer {
             body.insert("webhook".to_owned(), json!({"bearer": {"token": token}}));
         }

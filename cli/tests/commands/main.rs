@@ -194,6 +194,24 @@ async fn a_trigger_takes_subscription_and_credentials() {
 }
 
 #[tokio::test]
+async fn a_package_is_made_shown_and_deleted_with_what_is_in_it() {
+    let expected = json!({"parameters": [{"key": "level", "value": 2}]});
+    let path = format!("{NS}/packages/p?overwrite=false");
+    let script = Script::new().put(&path, expected, reply(200, &json!({})));
+    let ended = run(&["package", "create", "p", "-p", "level", "2"], script).await;
+    assert_eq!(ended.out, "ok: created package p\n");
+    let package =
+        json!({"namespace": "guest", "name": "p", "actions": [{"name": "a"}, {"name": "b"}]});
+    let script = Script::new().get(&format!("{NS}/packages/p"), reply(200, &package));
+    let ended = run(&["package", "get", "p"], script).await;
+    assert_eq!(ended.out, "package      /guest/p\nactions      a b\n");
+    let script =
+        Script::new().delete(&format!("{NS}/packages/p?force=true"), reply(200, &json!({})));
+    let ended = run(&["package", "delete", "p", "--force"], script).await;
+    assert_eq!(ended.out, "ok: deleted package p\n");
+}
+
+#[tokio::test]
 async fn firing_says_whether_a_rule_took_it() {
     let path = format!("{NS}/triggers/t");
     let fired = reply(202, &json!({"activationId": "ab"}));

@@ -1,0 +1,93 @@
+//! `evoke package …`
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use crate::{
+    error::CliError,
+    hub::{Hub, delete, get, put},
+    name::{number, text},
+    output::Output,
+    page::Page,
+    parameters::{Annotations, Parameters, members, pairs_line},
+    time::date,
+};
+
+/// What to do with packages.
+#[derive(Debug, Subcommand)]
+pub enum PackageCommand {
+    /// Make a package.
+    Create(Settings),
+    /// Change a package, or make it where it is missing.
+    Update(Settings),
+    /// Show a package and its actions.
+    Get {
+        /// Its name.
+        name: String,
+    },
+    /// List packages, the newest first.
+    List(Page),
+    /// Delete a package.
+    Delete {
+        /// Its name.
+        name: String,
+        /// Delete its actions too.
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// A package as it shall be.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// Its name.
+    name: String,
+    #[command(flatten)]
+    parameters: Parameters,
+    #[command(flatten)]
+    annotations: Annotations,
+}
+
+// === impl PackageCommand ===
+
+impl PackageCommand {
+    pub(crate) async fn run(self, hub: &Hub, output: &mut Output) -> Result<(), CliError> {
+        match self {
+            Self::Create(settings) => settings.save(hub, output, false).await,
+            Self::Update(settings) => settings.save(hub, output, true).await,
+            Self::Get { name } => show(hub, output, &name).await,
+            Self::List(page) => output.entities(&hub.ask(page.ask(get(&["packages"]))).await?),
+            Self::Delete { name, force } => {
+                let request = delete(&["packages", &name]);
+                let gone = hub.ask(request.query_if("force", force.then_some(true))).await?;
+                output.value_or_line(&gone, &format!("ok: deleted package {name}"))
+            }
+        }
+    }
+}
+
+async fn show(hub: &Hub, output: &mut Output, name: &str) -> Result<(), CliError> {
+    let package = hub.ask(get(&["packages", name])).await?;
+    if output.is_json() {
+        return output.json(&package);
+    }
+    let actions = package.get("actions").and_then(Value::as_array).into_iter().flatten();
+    output.card(&[
+        ("package", format!("/{}/{}", text(&package, "namespace"), text(&package, "name"))),
+        ("version", text(&package, "version").to_owned()),
+        ("updated", number(&package, "updated").map(date).unwrap_or_default()),
+        ("actions", actions.map(|action| text(action, "name")).collect::<Vec<_>>().join(" ")),
+        ("parameters", pairs_line(package.get("parameters"))),
+        ("annotations", pairs_line(package.get("annotations"))),
+    ])
+}
+
+impl Settings {
+    async fn save(self, hub: &Hub, output: &mut Output, overwrite: bool) -> Result<(), CliError> {
+        let body = members(&self.parameters, &self.annotations.object())?;
+        let request = put(&["packages", &self.name]).query("overwrite", overwrite);
+        let saved = hub.ask(request.body(body.into())).await?;
+        let verb = if overwrite { "updated" } else { "created" };
+        output.value_or_line(&saved, &format!("ok: {verb} package {}", self.name))
+    }
+}
