@@ -52,6 +52,11 @@ pub trait SandboxDriver: Send + Sync {
     ///
     /// Touches nothing of this driver's own living sandboxes nor of another hub.
     async fn sweep(&self) -> SweepReport;
+
+    /// Waits until every sandbox is gone and removes what the driver made on the machine.
+    ///
+    /// The caller has dropped or killed its sandboxes and starts none.
+    async fn close(&self) {}
 }
 
 /// Serves the API inside the network namespace of a sandbox.

@@ -37,7 +37,8 @@ const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 pub(crate) struct Nets {
     pool: Arc<Pool>,
     outside: Outside,
-    firewall: Option<Firewall>,
+    /// Removed when this is dropped.
+    _firewall: Option<Firewall>,
     /// Links, and whether firewall rules, of a former life, removed at the start of this one.
     swept: (usize, bool),
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -94,7 +95,7 @@ impl Nets {
         let thread = thread::Builder::new()
             .name("sandbox-networks".to_owned())
             .spawn(move || tend(maker, &shared, most))?;
-        Ok(Self { pool, outside, firewall, swept, thread: Mutex::new(Some(thread)) })
+        Ok(Self { pool, outside, _firewall: firewall, swept, thread: Mutex::new(Some(thread)) })
     }
 
     pub(crate) fn outside(&self) -> Outside {
@@ -112,16 +113,13 @@ impl Nets {
         Ok(Link { made: Some(made), pool: Arc::clone(&self.pool), forwarder: None })
     }
 
-    /// Takes down every network and the firewall rules.
+    /// Takes down every network.
     pub(crate) async fn close(&self) {
         self.pool.close();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let ended = tokio::task::spawn_blocking(|| thread.map(JoinHandle::join)).await;
         if !matches!(ended, Ok(None | Some(Ok(())))) {
             tracing::error!("the thread that makes networks panicked");
-        }
-        if let Some(firewall) = &self.firewall {
-            firewall.remove();
         }
     }
 
@@ -167,7 +165,6 @@ fn open_outside(
     let forwards = fs::read_to_string(IP_FORWARD).is_ok_and(|text| text.trim() == "1");
     if !forwards && let Err(error) = fs::write(IP_FORWARD, "1") {
         notes.push(format!("sandboxes reach the API only: {IP_FORWARD} cannot be set: {error}"));
-        firewall.remove();
         return None;
     }
     Some(firewall)

@@ -108,20 +108,6 @@ impl ProcessDriver {
             Shop { config, hub, api, spawner, slots, cgroups, nets, isolation, report, tasks };
         Ok(Self { shop: Arc::new(shop) })
     }
-
-    /// Waits until every sandbox is gone and removes what the driver made on the machine.
-    ///
-    /// The caller has dropped or killed its sandboxes and starts none.
-    pub async fn close(&self) {
-        self.shop.tasks.close();
-        self.shop.tasks.wait().await;
-        if let Some(cgroups) = &self.shop.cgroups {
-            cgroups.close();
-        }
-        if let Some(nets) = &self.shop.nets {
-            nets.close().await;
-        }
-    }
 }
 
 #[async_trait]
@@ -151,6 +137,14 @@ impl SandboxDriver for ProcessDriver {
     async fn sweep(&self) -> SweepReport {
         sweep::sweep(&self.shop).await
     }
+
+    async fn close(&self) {
+        self.shop.tasks.close();
+        self.shop.tasks.wait().await;
+        if let Some(nets) = &self.shop.nets {
+            nets.close().await;
+        }
+    }
 }
 
 // === impl Shop ===
@@ -162,6 +156,14 @@ impl Shop {
             _ => return Ok(()),
         };
         Err(StartError::Unisolated { missing })
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        if let Some(cgroups) = &self.cgroups {
+            cgroups.close();
+        }
     }
 }
 

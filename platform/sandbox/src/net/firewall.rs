@@ -31,15 +31,17 @@ impl Firewall {
         Ok(Self { table })
     }
 
-    pub(super) fn remove(&self) {
-        if let Err(error) = run(&format!("delete table inet {}\n", self.table)) {
-            tracing::warn!(%error, "firewall rules are left");
-        }
-    }
-
     /// Removes the table of a former life of `hub`; says whether there was one.
     pub(crate) fn sweep(hub: &str) -> bool {
         run(&format!("delete table inet {}\n", table(hub))).is_ok()
+    }
+}
+
+impl Drop for Firewall {
+    fn drop(&mut self) {
+        if let Err(error) = run(&format!("delete table inet {}\n", self.table)) {
+            tracing::warn!(%error, "firewall rules are left");
+        }
     }
 }
 

@@ -8,9 +8,12 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::{
-    signal::Signal,
-    wait::{Id, WaitPidFlag, WaitStatus, waitid},
+use nix::{
+    poll::{PollFd, PollFlags, poll},
+    sys::{
+        signal::Signal,
+        wait::{Id, WaitPidFlag, WaitStatus, waitid},
+    },
 };
 use tokio::{
     sync::watch::Sender,
@@ -36,6 +39,9 @@ const WATCH_EVERY: Duration = Duration::from_millis(50);
 const REMOVE_EVERY: Duration = Duration::from_millis(1);
 const REMOVE_TRIES: u32 = 5000;
 
+/// A killed process is gone within milliseconds. Unit: ms.
+const LAST_WAIT: u16 = 500;
+
 /// What a sandbox holds on the machine.
 pub(super) struct Remains {
     pub(super) name: String,
@@ -44,8 +50,8 @@ pub(super) struct Remains {
     pub(super) cgroup: Option<Arc<dyn Cgroup>>,
     pub(super) link: Option<Link>,
     pub(super) api: Option<ApiGuard>,
-    /// Last: the name is free when all else is gone.
-    pub(super) slot: Slot,
+    /// The name is free when all else is gone.
+    pub(super) slot: Option<Slot>,
 }
 
 /// Watches until the first process ends, then clears away.
@@ -123,7 +129,7 @@ fn collect(pidfd: BorrowedFd<'_>) -> io::Result<Ending> {
 
 impl Remains {
     /// Kills and removes everything; returns when it is gone or has been given up on.
-    pub(super) async fn bury(mut self) {
+    pub(super) async fn bury(&mut self) {
         self.reap_maker().await;
         if let Some(first) = self.first.take() {
             first.kill();
@@ -138,7 +144,7 @@ impl Remains {
             remove(cgroup.as_ref(), &self.name).await;
         }
         self.link = None;
-        drop(self.slot);
+        self.slot = None;
     }
 
     /// The maker ends as soon as the first process exists.
@@ -152,6 +158,22 @@ impl Remains {
         let reaped = waited.and_then(|()| maker.try_wait().map(drop));
         if let Err(error) = reaped {
             tracing::warn!(%error, sandbox = self.name, "cannot collect a sandbox-init");
+        }
+    }
+}
+
+/// The runtime ended before the sandbox did: what can be done without it is done here.
+impl Drop for Remains {
+    fn drop(&mut self) {
+        let Some(first) = self.first.take() else { return };
+        first.kill();
+        let mut fds = [PollFd::new(first.pidfd.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut fds, LAST_WAIT) != Ok(1) {
+            tracing::warn!(sandbox = self.name, "a killed sandbox has not ended yet");
+        }
+        drop(collect(first.pidfd.as_fd()));
+        if let Some(Err(error)) = self.cgroup.take().map(|cgroup| cgroup.remove()) {
+            tracing::warn!(%error, sandbox = self.name, "a control group is left to the next start");
         }
     }
 }

@@ -45,7 +45,7 @@ struct Inside {
 }
 
 pub(super) async fn launch(shop: &Shop, spec: SandboxSpec) -> Result<Sandbox, StartError> {
-    let slot = shop.slots.claim(&spec.name)?;
+    let slot = Some(shop.slots.claim(&spec.name)?);
     let name = spec.name.clone();
     let (maker, first, cgroup, link, api) = (None, None, None, None, None);
     let mut remains = Remains { name, maker, first, cgroup, link, api, slot };
@@ -199,7 +199,7 @@ fn order(shop: &Shop, spec: &SandboxSpec, remains: &Remains) -> Order {
         workdir: spec.workdir.clone(),
         tmp_bytes: spec.tmp_bytes,
         pids: spec.pids,
-        uid: shop.slots.uid(&remains.slot),
+        uid: remains.slot.as_ref().and_then(|slot| shop.slots.uid(slot)),
         join: entrance.join,
         born_in: entrance.born_in,
         net,

@@ -1,1 +1,0 @@
-//! Sandboxes for real.
