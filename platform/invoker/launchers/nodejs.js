@@ -2,7 +2,8 @@
 //
 // Both directions of file descriptor 3 carry frames: four bytes of length and four of a call's
 // number, big endian, then JSON. An answer has the number of its call.
-//   hub → {"init":{name, main, code, binary, env, perRun}}   ← {"ok":true} | {"error":…}
+//   hub → {"init":{name, main, binary, env, perRun}}, then a frame that is the code's own bytes
+//                                                            ← {"ok":true} | {"error":…}
 //   hub → {"run":{value, env}}                               ← {"result":…} | {"error":…}
 // The first frame of all is ours, of number 0: {"ok":true}, once the interpreter stands.
 // Texts and corner cases follow Apache OpenWhisk's Node.js runtime, which actions rely on.
@@ -23,6 +24,7 @@ const MAX_UNPACKED = 512 * 1024 * 1024;
 let handler;
 let perRun = {};
 let call = 0;
+let awaitsCode = null;
 for (const output of [process.stdout, process.stderr]) {
   // What was printed is in the pipe before the answer is sent.
   if (output._handle && output._handle.setBlocking) output._handle.setBlocking(true);
@@ -47,8 +49,7 @@ function onBytes(count, buffer) {
   if (pending === null && count >= HEADER) {
     const length = buffer.readUInt32BE(0);
     if (count === HEADER + length) {
-      call = buffer.readUInt32BE(4);
-      onFrame(buffer.toString('utf8', HEADER, count));
+      onFrame(buffer, count);
       return true;
     }
   }
@@ -75,8 +76,7 @@ function collect(bytes) {
     }
     const frame = pending;
     pending = null;
-    call = frame.readUInt32BE(4);
-    onFrame(frame.toString('utf8', HEADER));
+    onFrame(frame, frame.length);
   }
 }
 
@@ -106,10 +106,17 @@ function write(buffer, length) {
   if (written < length) socket.write(Buffer.from(buffer.subarray(written, length)));
 }
 
-function onFrame(text) {
-  const message = parse(text);
+function onFrame(buffer, end) {
+  call = buffer.readUInt32BE(4);
+  if (awaitsCode !== null) {
+    const message = awaitsCode;
+    awaitsCode = null;
+    init(message, Buffer.from(buffer.subarray(HEADER, end)));
+    return;
+  }
+  const message = parse(buffer.toString('utf8', HEADER, end));
   if (message.run !== undefined) run(message.run);
-  else if (message.init !== undefined) init(message.init);
+  else if (message.init !== undefined) awaitsCode = message.init;
   else fail('Bad request.');
 }
 
@@ -184,13 +191,13 @@ function serialize(value, seen) {
 
 // === initialising ===
 
-async function init(message) {
+function init(message, code) {
   if (handler !== undefined) return fail('Cannot initialize the action more than once.');
-  if (!message.main || !message.code) return fail('Missing main/no code to execute.');
+  if (!message.main || code.length === 0) return fail('Missing main/no code to execute.');
   perRun = message.perRun;
   try {
     Object.assign(process.env, message.env, perRun);
-    const found = await (message.binary ? loadArchive(message) : loadText(message));
+    const found = (message.binary ? loadArchive : loadText)(code, message.main);
     if (typeof found !== 'function') {
       throw `Action entrypoint '${message.main}' is not a function.`;
     }
@@ -202,10 +209,10 @@ async function init(message) {
   send('{"ok":true}');
 }
 
-function loadText({ code, main }) {
+function loadText(code, main) {
   const vm = require('node:vm');
   const filename = path.join(process.cwd(), 'action.js');
-  const wrapped = `(function (require, module, exports, __filename, __dirname) {${code}
+  const wrapped = `(function (require, module, exports, __filename, __dirname) {${code.toString('utf8')}
     try {
       return ${main};
     } catch (e) {
@@ -220,10 +227,10 @@ function loadText({ code, main }) {
   return wrap(require_, module, module.exports, filename, path.dirname(filename));
 }
 
-function loadArchive({ code, main }) {
+function loadArchive(code, main) {
   const folder = fs.mkdtempSync(path.join(process.cwd(), 'action-'));
   try {
-    unpack(Buffer.from(code, 'base64'), folder);
+    unpack(code, folder);
   } catch (error) {
     console.error(error);
     throw 'There was an error uncompressing the action archive.';

@@ -2,7 +2,8 @@
 #
 # Both directions of file descriptor 3 carry frames: four bytes of length and four of a call's
 # number, big endian, then JSON. An answer has the number of its call.
-#   hub -> {"init":{name, main, code, binary, env, perRun}}   <- {"ok":true} | {"error":...}
+#   hub -> {"init":{name, main, binary, env, perRun}}, then a frame that is the code's own bytes
+#                                                             <- {"ok":true} | {"error":...}
 #   hub -> {"run":{value, env}}                               <- {"result":...} | {"error":...}
 # The first frame of all is ours, of number 0: {"ok":true}, once the interpreter stands.
 # Texts and corner cases follow Apache OpenWhisk's Python runtime, which actions rely on.
@@ -21,6 +22,8 @@ NOT_JSON = "The action did not return a dictionary or array."
 read, write, environ = os.read, os.write, os.environ
 parse = json.loads
 call = bytes(4)
+# What was read of the frame after the last one.
+early = b""
 encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -29,9 +32,9 @@ class CannotStart(Exception):
 
 
 def receive():
-    """The next frame, or None when the hub is gone."""
-    global call
-    data = read(CHANNEL, CHUNK)
+    """The bytes of the next frame, or None when the hub is gone."""
+    global call, early
+    data, early = early or read(CHANNEL, CHUNK), b""
     while len(data) < HEADER:
         more = read(CHANNEL, CHUNK) if data else b""
         if not more:
@@ -40,14 +43,17 @@ def receive():
     length = int.from_bytes(data[:4], "big")
     call = data[4:HEADER]
     if len(data) == HEADER + length:
-        return parse(data[HEADER:])
+        return data[HEADER:]
+    if len(data) > HEADER + length:
+        early = data[HEADER + length :]
+        return data[HEADER : HEADER + length]
     whole = bytearray(data[HEADER:])
     while len(whole) < length:
         more = read(CHANNEL, min(length - len(whole), 1 << 20))
         if not more:
             return None
         whole += more
-    return parse(whole)
+    return whole
 
 
 def send(text):
@@ -121,20 +127,17 @@ def set_environment(before, now):
 # === initialising ===
 
 
-def initialise(message):
+def initialise(message, code):
     """Gives the action's main function."""
     import tempfile
 
     folder = tempfile.mkdtemp(prefix="action-", dir=os.getcwd())
-    code = message["code"]
     if message["binary"]:
-        import base64
-
-        unpack(base64.b64decode(code), folder)
+        unpack(code, folder)
         source = next((name for name in ("exec", "__main__.py") if os.path.isfile(f"{folder}/{name}")), None)
     else:
         source = "__main__.py"
-        with open(f"{folder}/{source}", "w", encoding="utf-8") as file:
+        with open(f"{folder}/{source}", "wb") as file:
             file.write(code)
     os.chdir(folder)
     sys.path.insert(0, folder)
@@ -204,13 +207,13 @@ def unpack(data, folder):
         raise CannotStart(f"There was an error uncompressing the action archive: {error}")
 
 
-def start(message):
+def start(message, code):
     try:
         environ.update(message["env"])
         environ.update(message["perRun"])
-        if not message["code"] or not message["main"]:
+        if not code or not message["main"]:
             raise CannotStart("Missing main/no code to execute.")
-        return initialise(message)
+        return initialise(message, code)
     except CannotStart as mistake:
         print(mistake, file=sys.stderr)
     except Exception:
@@ -224,7 +227,8 @@ def serve():
     sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")
     send('{"ok":true}')
     main, per_run = None, {}
-    while (message := receive()) is not None:
+    while (frame := receive()) is not None:
+        message = parse(frame)
         if "run" in message:
             body = message["run"]
             per_run = set_environment(per_run, body["env"])
@@ -233,10 +237,11 @@ def serve():
             else:
                 run(main, body["value"])
         elif main is not None:
+            receive()
             fail("Cannot initialize the action more than once.")
         else:
             per_run = message["init"]["perRun"]
-            main = start(message["init"])
+            main = start(message["init"], receive())
             if main is not None:
                 flush()
                 send('{"ok":true}')

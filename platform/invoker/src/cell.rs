@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{
     logs::{Log, Stream},
-    protocol::{Frame, HEADER, MAX_KEPT, read_header, seal},
+    protocol::{Frame, HEADER, MAX_KEPT, header, read_header, seal},
 };
 
 /// Bytes that the buffers of an idle sandbox may keep.
@@ -107,6 +107,22 @@ impl Cell {
         self.calls = self.calls.wrapping_add(1);
         seal(request, self.calls);
         self.send(request, deadline, log).await?;
+        self.receive(deadline, log).await
+    }
+
+    /// The same for an initialisation, whose code follows in a frame of its own.
+    pub(crate) async fn initialise(
+        &mut self,
+        request: &mut [u8],
+        code: &[u8],
+        deadline: Instant,
+        log: &mut Log,
+    ) -> Result<Reply<'_>, NoAnswer> {
+        self.calls = self.calls.wrapping_add(1);
+        seal(request, self.calls);
+        self.send(request, deadline, log).await?;
+        self.send(&header(code.len(), self.calls), deadline, log).await?;
+        self.send(code, deadline, log).await?;
         self.receive(deadline, log).await
     }
 

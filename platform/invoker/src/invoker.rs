@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use bytes::Bytes;
 use evoke_placement::{Fleet, InvokerId, InvokerState};
 use evoke_sandbox::{Ending, Exit, Network, SandboxDriver};
 use evoke_schemas::EntityUid;
@@ -21,7 +22,7 @@ use crate::{
     machine,
     manifest::ManifestError,
     pool::{Fate, Granted, Input, Pool, Refusal, Shape, Usage, WarmKey},
-    protocol::{init_frame, run_frame},
+    protocol::{code_bytes, init_frame, run_frame},
     run::{Outcome, PlatformFailure, Run, RunEnd},
     runtimes::Runtimes,
 };
@@ -189,13 +190,9 @@ impl Invoker {
     /// Initialises where needed, runs, gives the sandbox back.
     async fn conduct(&self, mut lease: Lease, run: &Run, asked: Instant) -> Conduct {
         let code = match lease.state {
-            Granted::Fresh => match self.code.0.load(&run.action.code).await {
+            Granted::Fresh => match self.code.load(run).await {
                 Ok(code) => Some(code),
-                Err(error) => {
-                    let source = error.source.to_string();
-                    let reason = PlatformFailure::Code(source);
-                    return Conduct::Ended(Box::new(ended_before(reason, asked)));
-                }
+                Err(reason) => return Conduct::Ended(Box::new(ended_before(reason, asked))),
             },
             Granted::Warm | Granted::Paused => None,
         };
@@ -248,12 +245,10 @@ impl Invoker {
         log: &mut Log,
     ) -> Result<Option<Verdict>, Conduct> {
         let limit = run.action.limits.timeout;
-        let mut request = match init_frame(run, code, epoch_ms() + limit) {
-            Ok(request) => request,
-            Err(reason) => return Ok(Some(Verdict::failed(Outcome::Platform { reason }))),
-        };
+        let mut request = init_frame(run, epoch_ms() + limit);
+        let deadline = Instant::now() + Duration::from_millis(limit);
         let Some(cell) = lease.cell() else { return Err(Conduct::Lost) };
-        match cell.call(&mut request, Instant::now() + Duration::from_millis(limit), log).await {
+        match cell.initialise(&mut request, code, deadline, log).await {
             Ok(reply) => Ok(judge_init(reply.frame).map(|(outcome, size)| Verdict {
                 outcome,
                 size,
@@ -339,6 +334,14 @@ impl Verdict {
 }
 
 // === impl Source ===
+
+impl Source {
+    async fn load(&self, run: &Run) -> Result<Bytes, PlatformFailure> {
+        let loaded = self.0.load(&run.action.code).await;
+        let code = loaded.map_err(|error| PlatformFailure::Code(error.source.to_string()))?;
+        code_bytes(&code, run.action.binary)
+    }
+}
 
 impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

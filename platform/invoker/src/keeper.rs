@@ -27,8 +27,6 @@ const PERIOD: Duration = Duration::from_secs(1);
 const HASTE: Duration = Duration::from_millis(20);
 /// Time before the first look: stem cells shall not hold up the start of the hub.
 const SETTLING: Duration = Duration::from_millis(250);
-/// Most sandboxes measured at one look.
-const MEASURED_AT_ONCE: usize = 64;
 
 /// Keeps the pool's time until the invoker stops.
 pub(crate) async fn keep(floor: Arc<Floor>) {
@@ -42,7 +40,7 @@ pub(crate) async fn keep(floor: Arc<Floor>) {
         let waiting = floor.lock().pool.usage().waiting;
         if looked.is_none_or(|looked| looked.elapsed() >= PERIOD) {
             looked = Some(Instant::now());
-            look(&floor);
+            look(&floor).await;
         }
         floor.tell(Input::Tick { available: machine::available() });
         let nap = if waiting > 0 { HASTE } else { PERIOD };
@@ -57,29 +55,26 @@ pub(crate) async fn keep(floor: Arc<Floor>) {
 }
 
 /// Finds the dead among the idle, and measures those that ran.
-fn look(floor: &Arc<Floor>) {
+async fn look(floor: &Arc<Floor>) {
     floor.memory_kills.store(machine::memory_kills(), Ordering::Relaxed);
-    let (mut lost, mut lives) = (Vec::new(), Vec::new());
-    {
+    let (lost, ran) = {
         let mut state = floor.lock();
-        let idle: Vec<_> = state.pool.idle().collect();
-        for sandbox in idle {
-            match state.cells.get(&sandbox) {
-                Some(cell) if cell.is_quiet() => {}
-                _dead => lost.push(sandbox),
-            }
-        }
-        while lives.len() < MEASURED_AT_ONCE
-            && let Some(sandbox) = state.unmeasured.pop_first()
-        {
-            lives.extend(state.lives.get(&sandbox).map(|life| (sandbox, Arc::clone(life))));
-        }
-    }
+        let dead = |id: &SandboxId| state.cells.get(id).is_none_or(|cell| !cell.is_quiet());
+        let lost: Vec<_> = state.pool.idle().filter(dead).collect();
+        let ran = std::mem::take(&mut state.unmeasured);
+        let life = |id| Some((id, Arc::clone(state.lives.get(&id)?)));
+        (lost, ran.into_iter().filter_map(life).collect::<Vec<_>>())
+    };
     for sandbox in lost {
         floor.tell(Input::Lost { sandbox });
     }
-    for (sandbox, life) in lives {
-        if let Ok(bytes) = life.memory_usage() {
+    // The kernel's accounts are files: read where nobody waits.
+    let measure = move || {
+        let measured = ran.into_iter().map(|(id, life)| (id, life.memory_usage().ok()));
+        measured.collect::<Vec<_>>()
+    };
+    for (sandbox, bytes) in tokio::task::spawn_blocking(measure).await.unwrap_or_default() {
+        if let Some(bytes) = bytes {
             floor.tell(Input::Measured { sandbox, bytes });
         }
     }

@@ -2,13 +2,19 @@
 //! big endian, then JSON. An answer has the number of its call.
 //!
 //! ```text
-//! hub → {"init":{name, main, code, binary, env, perRun}}   launcher → {"ok":true} | {"error":…}
+//! hub → {"init":{name, main, binary, env, perRun}}, then a frame that is the code's own bytes
+//!                                                          launcher → {"ok":true} | {"error":…}
 //! hub → {"run":{value, env}}                               launcher → {"result":…} | {"error":…}
 //! ```
 //! A launcher's first frame, of number 0 and sent unasked once its interpreter stands, is
 //! `{"ok":true}`. What
 //! comes from a launcher is the action's to forge: it is judged, never believed.
 
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use bytes::Bytes;
 use evoke_schemas::limits::{MAX_CODE_BYTES, MAX_RESULT_BYTES};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -19,8 +25,6 @@ use crate::run::{PlatformFailure, Run};
 pub(crate) const HEADER: usize = 8;
 /// Bytes kept of an answer; longer ones are counted and thrown away.
 pub(crate) const MAX_KEPT: usize = MAX_RESULT_BYTES + RESULT.len() + 1;
-/// What an action's name, environment and the like may add to its code.
-const MAX_AROUND_CODE: usize = 8 * 1024 * 1024;
 
 const RESULT: &[u8] = b"{\"result\":";
 const ERROR: &[u8] = b"{\"error\":";
@@ -57,7 +61,6 @@ pub(crate) enum Answer<'a> {
 struct Init<'a> {
     name: &'a str,
     main: &'a str,
-    code: &'a str,
     binary: bool,
     env: Constants<'a>,
     #[serde(rename = "perRun")]
@@ -94,22 +97,12 @@ struct PerRun<'a> {
     api_key: Option<&'a str>,
 }
 
-/// The frame that initialises a sandbox for `run`'s action, its header still empty.
-pub(crate) fn init_frame(
-    run: &Run,
-    code: &[u8],
-    deadline_ms: u64,
-) -> Result<Vec<u8>, PlatformFailure> {
+/// The frame that announces the code of `run`'s action, its header still empty.
+pub(crate) fn init_frame(run: &Run, deadline_ms: u64) -> Vec<u8> {
     let action = &run.action;
-    let code = std::str::from_utf8(code)
-        .map_err(|source| PlatformFailure::Code(format!("it is not text: {source}")))?;
-    if code.len() > MAX_CODE_BYTES {
-        return Err(PlatformFailure::Code(format!("{} bytes are too many", code.len())));
-    }
     let init = Init {
         name: action.name.name.as_str(),
         main: action.main.as_deref().unwrap_or("main"),
-        code,
         binary: action.binary,
         env: Constants {
             own: &action.environment,
@@ -119,16 +112,30 @@ pub(crate) fn init_frame(
         },
         per_run: per_run(run, deadline_ms),
     };
-    let mut frame = Vec::with_capacity(code.len() + code.len() / 8 + 1024);
-    frame.extend_from_slice(&[0; HEADER]);
+    let mut frame = vec![0; HEADER];
     frame.extend_from_slice(b"{\"init\":");
     write_json(&mut frame, &init);
     frame.push(b'}');
-    if frame.len() > 2 * MAX_CODE_BYTES + MAX_AROUND_CODE {
-        return Err(PlatformFailure::Code("code and environment are too large".to_owned()));
-    }
-    Ok(frame)
+    frame
 }
+
+/// The code as a launcher takes it: archives as they are, not as base64. What is no base64 goes as
+/// it came, and the launcher says that it is no archive.
+pub(crate) fn code_bytes(code: &Bytes, binary: bool) -> Result<Bytes, PlatformFailure> {
+    if code.len() > MAX_CODE_BYTES {
+        return Err(PlatformFailure::Code(format!("{} bytes are too many", code.len())));
+    }
+    let decoded = if binary { BASE64.decode(code).ok() } else { None };
+    Ok(decoded.map_or_else(|| code.clone(), Bytes::from))
+}
+
+/// As lenient as OpenWhisk's runtimes.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// Replaces the content of `frame` by the frame that starts `run`, its header still empty.
 pub(crate) fn run_frame(frame: &mut Vec<u8>, run: &Run, deadline_ms: u64) {
@@ -160,11 +167,16 @@ fn write_json(frame: &mut Vec<u8>, value: &impl Serialize) {
 
 /// Writes the header of a frame that is complete otherwise.
 pub(crate) fn seal(frame: &mut [u8], call: u32) {
-    let length = u32::try_from(frame.len().saturating_sub(HEADER)).unwrap_or(u32::MAX);
-    let header = (u64::from(length) << 32 | u64::from(call)).to_be_bytes();
-    if let Some(place) = frame.first_chunk_mut::<HEADER>() {
-        *place = header;
+    let filled = header(frame.len().saturating_sub(HEADER), call);
+    if let Some(place) = frame.first_chunk_mut() {
+        *place = filled;
     }
+}
+
+/// The header of a frame of `length` bytes.
+pub(crate) fn header(length: usize, call: u32) -> [u8; HEADER] {
+    let length = u32::try_from(length).unwrap_or(u32::MAX);
+    (u64::from(length) << 32 | u64::from(call)).to_be_bytes()
 }
 
 /// Length of the JSON, and the number of the call.
@@ -196,7 +208,6 @@ impl<'a> Frame<'a> {
 mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
-    use bytes::Bytes;
     use evoke_sandbox::Network;
     use evoke_schemas::{
         ActivationId, EntityUid, FullName, Namespace, Secret, SemVer, action::CodeRef,
@@ -248,12 +259,12 @@ mod tests {
     }
 
     #[test]
-    fn an_initialisation_carries_code_and_environment() {
-        let frame = init_frame(&run(false), "é\n".as_bytes(), 5).unwrap();
+    fn an_initialisation_carries_the_environment() {
+        let frame = init_frame(&run(false), 5);
         assert_eq!(
             open(&frame),
             json!({"init": {
-                "name": "a", "main": "main", "code": "é\n", "binary": false,
+                "name": "a", "main": "main", "binary": false,
                 "env": {
                     "A": "b", "__OW_NAMESPACE": "guest", "__OW_ACTION_NAME": "/other/p/a",
                     "__OW_ACTION_VERSION": "0.1.2",
@@ -264,7 +275,19 @@ mod tests {
                 },
             }})
         );
-        assert!(matches!(init_frame(&run(false), b"\xff", 5), Err(PlatformFailure::Code(_))));
+    }
+
+    #[test]
+    fn archives_go_as_bytes_and_all_else_as_it_came() {
+        let check = |code: &'static str, binary, expected: &[u8]| {
+            assert_eq!(code_bytes(&Bytes::from_static(code.as_bytes()), binary).unwrap(), expected);
+        };
+        check("aGk=", true, b"hi");
+        check("aGl=", true, b"hi");
+        check("aGk=", false, b"aGk=");
+        check("no base64", true, b"no base64");
+        let large = Bytes::from(vec![b'x'; MAX_CODE_BYTES + 1]);
+        assert!(matches!(code_bytes(&large, false), Err(PlatformFailure::Code(_))));
     }
 
     #[test]

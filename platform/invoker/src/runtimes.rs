@@ -9,6 +9,7 @@ use std::{
 };
 
 use evoke_sandbox::{Network, PlacedFile, SandboxSpec, Shown};
+use serde::Serialize;
 use tokio::process::Command;
 
 use crate::{
@@ -28,7 +29,7 @@ const CPU_WEIGHT: u64 = 100;
 const SHOWN_ANYWAY: &[&str] = &["/usr", "/bin", "/sbin", "/lib", "/lib64"];
 
 /// An interpreter of this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Interpreter {
     /// Where it is, links resolved.
     pub path: PathBuf,
@@ -37,7 +38,8 @@ pub struct Interpreter {
 }
 
 /// What serves a kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RuntimeReport {
     /// The kind.
     pub kind: String,

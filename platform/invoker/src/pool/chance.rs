@@ -112,6 +112,7 @@ impl World {
     }
 
     /// The input that a chance means here; none where there is nothing it could happen to.
+    #[expect(clippy::too_many_lines, reason = "one arm for each chance")]
     fn input(&mut self, chance: &Chance, next: &mut u64) -> Option<Input> {
         Some(match chance {
             Chance::Ask { namespace, action, shape } => {

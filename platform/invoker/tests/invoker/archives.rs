@@ -121,3 +121,23 @@ async fn a_hostile_archive_hurts_only_its_own_sandbox() {
     }
     assert_eq!(json!(std::path::Path::new("/evoke/evil").exists()), json!(false));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_archive_fits_into_the_usual_memory() {
+    let mut noise = vec![0; 34 << 20];
+    let mut state = 1_u64;
+    for byte in &mut noise {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        *byte = (state >> 56) as u8;
+    }
+    for (kind, index) in KINDS {
+        let snippets = &SNIPPETS[index];
+        let code = zip(&[
+            (snippets.archive_main, snippets.archive_code.as_bytes()),
+            (snippets.archive_side.0, snippets.archive_side.1.as_bytes()),
+            ("noise", &noise),
+        ]);
+        assert!(code.len() > 45 << 20);
+        check(kind, &code, None, Status::Success, "\"side\":\"yes\"").await;
+    }
+}

@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use evoke_invoker::{CodeError, CodeSource, Config, Invoker, Run, RunEnd, RunnableAction};
-use evoke_sandbox::{Network, NoApi, ProcessDriver};
+use evoke_sandbox::{Network, NoApi, ProcessDriver, SandboxDriver};
 use evoke_schemas::{
     ActivationId, ActivationStatus, EntityUid, FullName, Namespace, SemVer, action::CodeRef,
     limits::LimitRanges,
