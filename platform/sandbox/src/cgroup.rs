@@ -10,6 +10,8 @@ use std::{fmt::Debug, fs, io, path::Path, path::PathBuf, sync::Arc};
 use crate::CgroupKind;
 
 /// Where control groups for sandboxes are made.
+///
+/// Dropped, it removes the hub's own group, if none of a sandbox is left in it.
 pub trait Hierarchy: Send + Sync + Debug {
     /// Which sort it is.
     fn kind(&self) -> CgroupKind;
@@ -23,8 +25,6 @@ pub trait Hierarchy: Send + Sync + Debug {
     /// # Errors
     /// What the kernel says.
     fn existing(&self) -> io::Result<Vec<(String, Arc<dyn Cgroup>)>>;
-    /// Removes the group above the sandboxes' own, if none is left in it.
-    fn close(&self);
 }
 
 /// The group of one sandbox.

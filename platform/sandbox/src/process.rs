@@ -159,14 +159,6 @@ impl Shop {
     }
 }
 
-impl Drop for Shop {
-    fn drop(&mut self) {
-        if let Some(cgroups) = &self.cgroups {
-            cgroups.close();
-        }
-    }
-}
-
 // === impl ApiHandle ===
 
 impl std::fmt::Debug for ApiHandle {

@@ -123,8 +123,10 @@ impl Hierarchy for V1 {
         found.dedup();
         Ok(found.into_iter().map(|name| (name.clone(), Arc::new(self.group(&name)) as _)).collect())
     }
+}
 
-    fn close(&self) {
+impl Drop for V1 {
+    fn drop(&mut self) {
         for directory in self.directories() {
             if let Err(error) = remove(directory) {
                 tracing::debug!(%error, "a control group is still in use");

@@ -106,8 +106,10 @@ impl Hierarchy for V2 {
         };
         Ok(names(&self.directory)?.into_iter().map(group).collect())
     }
+}
 
-    fn close(&self) {
+impl Drop for V2 {
+    fn drop(&mut self) {
         if let Err(error) = remove(&self.directory) {
             tracing::debug!(%error, "a control group is still in use");
         }

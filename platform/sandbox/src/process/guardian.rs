@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     ApiGuard, Ending, Exit,
-    cgroup::Cgroup,
+    cgroup::{Cgroup, Hierarchy},
     net::Link,
     sys::{pidfd_open, watch},
 };
@@ -48,6 +48,8 @@ pub(super) struct Remains {
     pub(super) maker: Option<Child>,
     pub(super) first: Option<Arc<Shared>>,
     pub(super) cgroup: Option<Arc<dyn Cgroup>>,
+    /// Kept until the last group in it is removed.
+    pub(super) hierarchy: Option<Arc<dyn Hierarchy>>,
     pub(super) link: Option<Link>,
     pub(super) api: Option<ApiGuard>,
     /// The name is free when all else is gone.
@@ -143,6 +145,7 @@ impl Remains {
         if let Some(cgroup) = self.cgroup.take() {
             remove(cgroup.as_ref(), &self.name).await;
         }
+        self.hierarchy = None;
         self.link = None;
         self.slot = None;
     }
@@ -172,6 +175,7 @@ impl Drop for Remains {
             tracing::warn!(sandbox = self.name, "a killed sandbox has not ended yet");
         }
         drop(collect(first.pidfd.as_fd()));
+        // The hub's own group goes with the last one in it.
         if let Some(Err(error)) = self.cgroup.take().map(|cgroup| cgroup.remove()) {
             tracing::warn!(%error, sandbox = self.name, "a control group is left to the next start");
         }

@@ -48,7 +48,8 @@ pub(super) async fn launch(shop: &Shop, spec: SandboxSpec) -> Result<Sandbox, St
     let slot = Some(shop.slots.claim(&spec.name)?);
     let name = spec.name.clone();
     let (maker, first, cgroup, link, api) = (None, None, None, None, None);
-    let mut remains = Remains { name, maker, first, cgroup, link, api, slot };
+    let hierarchy = shop.cgroups.clone();
+    let mut remains = Remains { name, maker, first, cgroup, hierarchy, link, api, slot };
     match try_launch(shop, &spec, &mut remains).await {
         Ok((control, streams)) => match hand_over(shop, &spec, &mut remains, streams) {
             Ok((sandbox, state)) => {
