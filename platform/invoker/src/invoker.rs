@@ -29,6 +29,8 @@ use crate::{
 
 /// Sandboxes that one run may find dead before it is told that they are lost.
 const MOST_LOST: usize = 3;
+/// Longest wait at a shutdown for what was killed to be gone.
+const KILL_WAIT: Duration = Duration::from_secs(10);
 /// Longest wait for the word how a program ended that closed its channel.
 const EXIT_WAIT: Duration = Duration::from_secs(2);
 
@@ -108,6 +110,9 @@ impl Invoker {
             futures::future::join_all(lives.iter().map(|life| life.kill())).await;
         }
         self.floor.stop.cancel();
+        if timeout(KILL_WAIT, self.emptied()).await.is_err() {
+            tracing::error!(left = ?self.usage(), "sandboxes are left after the shutdown");
+        }
         self.floor.tasks.close();
         self.floor.tasks.wait().await;
     }

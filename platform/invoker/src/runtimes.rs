@@ -23,8 +23,11 @@ use crate::{
 const LAUNCHER_FOLDER: &str = "/evoke";
 /// Longest wait for an interpreter to tell its version.
 const VERSION_WAIT: Duration = Duration::from_secs(10);
-/// Share of the processor of every sandbox.
-const CPU_WEIGHT: u64 = 100;
+/// Memory limit that stands for a usual share of the processor; others get more or less.
+/// Source: OpenWhisk's `--cpu-shares` (spec 5.6). Unit: MB.
+const USUAL_MEMORY_MB: u64 = 256;
+/// The usual share.
+const USUAL_WEIGHT: u64 = 100;
 /// The host's directories that every sandbox shows anyway.
 const SHOWN_ANYWAY: &[&str] = &["/usr", "/bin", "/sbin", "/lib", "/lib64"];
 
@@ -180,7 +183,7 @@ impl Runtime {
             }],
             memory_bytes: shape.memory_mb << 20,
             pids: config.pids,
-            cpu_weight: CPU_WEIGHT,
+            cpu_weight: (shape.memory_mb * USUAL_WEIGHT / USUAL_MEMORY_MB).clamp(1, 10_000),
             // Files in `/tmp` count as memory: a full disk shall not be a full memory.
             tmp_bytes: config.tmp_mb.min(shape.memory_mb / 2) << 20,
             network: if shape.egress { Network::Egress } else { Network::None },
