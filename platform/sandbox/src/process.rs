@@ -69,7 +69,7 @@ impl ProcessDriver {
             Some(exe) => exe.clone(),
             None => std::env::current_exe()?,
         };
-        let privileged = geteuid().is_root();
+        let privileged = is_privileged();
         let slots = Slots::open(privileged.then_some(config.uid_base))?;
         let spawner = Spawner::open(exe, &config.init_args, hub)?;
         let mut notes = Vec::new();
@@ -145,6 +145,12 @@ impl SandboxDriver for ProcessDriver {
             nets.close().await;
         }
     }
+}
+
+/// Root of the machine; root of a user namespace, as in some containers, has no users to give away.
+fn is_privileged() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    geteuid().is_root() && map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 // === impl Shop ===

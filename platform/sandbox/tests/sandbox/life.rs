@@ -107,3 +107,41 @@ async fn a_start_that_fails_says_why_and_leaves_nothing() {
     assert_eq!((swept.processes, swept.cgroups), (0, 0));
     assert!(stage.python("none", "print(1)").await.exit.ending == Ending::Code(0));
 }
+
+/// Only where the caller took namespaces away; see the test below.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_namespaces_nothing_starts_unless_told() {
+    let stage = Stage::open().await;
+    let report = stage.driver.report();
+    if report.namespaces {
+        assert!(report.seccomp, "{:?}", report.notes);
+        return;
+    }
+    assert!(report.notes.iter().any(|note| note.contains("not be isolated")), "{report:?}");
+    let refused = stage.driver.start(spec("refused", PYTHON, "")).await;
+    assert!(matches!(refused, Err(StartError::Unisolated { .. })), "{refused:?}");
+    let open = Stage::with(|config| config.allow_unisolated = true).await;
+    let outcome = open.python("allowed", "print(open('/proc/self/status').read())").await;
+    assert!(outcome.stdout.contains("Seccomp:\t2"), "{outcome:?}");
+    let sandbox = open.start(spec("killed", PYTHON, ECHO)).await;
+    sandbox.life.pause().await.unwrap();
+    sandbox.life.resume().await.unwrap();
+    sandbox.life.kill().await;
+    assert_eq!(sandbox.life.exited().await.ending, Ending::Killed);
+}
+
+#[test]
+fn a_machine_without_namespaces_is_told_apart() {
+    let take_away = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$0\" \"$@\"";
+    let test = std::env::current_exe().unwrap();
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--user", "--map-current-user", "--keep-caps", "sh", "-c", take_away]);
+    command.arg(test).args(["--exact", "life::without_namespaces_nothing_starts_unless_told"]);
+    if crate::stage::is_root() {
+        eprintln!("skipped: root keeps its namespaces; run as an ordinary user");
+        return;
+    }
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
