@@ -17,7 +17,8 @@
  *
  * Environment: POWERCUT_DATA, POWERCUT_SIDE (absolute, prepared by the test), POWERCUT_AUDIT=1,
  * POWERCUT_DROP_SYNC=1 (no sync makes anything durable) or =<part of a path> (only syncs of such paths).
- * POWERCUT_SLOW_SYNC=<microseconds> (a slow disk: more kills fall into a sync).
+ * POWERCUT_SLOW_SYNC=<microseconds> (a slow disk: more kills fall into a sync), POWERCUT_KILL_AT_SYNC=<n> (kills the
+ * program as it begins its n-th sync).
  * Only the process started with it is watched: the variables are taken out of its environment. */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -27,6 +28,7 @@
 #include <limits.h>
 #include <linux/fs.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -99,6 +101,7 @@ struct node { /* a watched file: what of it was written since its last sync */
 static bool on, drop_all, audit;
 static char side[PATH_MAX / 2], drop_part[256];
 static struct timespec slow;
+static long syncs_left; /* until the kill; 0: none */
 static dev_t device;
 static struct node *nodes[BUCKETS];
 static unsigned retired;
@@ -417,6 +420,7 @@ static int sync_fd(int fd, long call) {
     }
     uint64_t last = writes;
     if (file) file->begun = last;
+    if ((file || dir) && syncs_left && --syncs_left == 0) RAW(SYS_kill, getpid(), SIGKILL);
     give();
     if (file || dir) RAW(SYS_nanosleep, &slow, NULL);
     long r = RAW(call, fd);
@@ -897,11 +901,13 @@ __attribute__((constructor)) static void start(void) {
     audit = getenv("POWERCUT_AUDIT") != NULL;
     drop_all = drop && strcmp(drop, "1") == 0;
     if (drop && !drop_all) snprintf(drop_part, sizeof drop_part, "%s", drop);
-    long pause = getenv("POWERCUT_SLOW_SYNC") ? atol(getenv("POWERCUT_SLOW_SYNC")) : 0;
+    const char *at = getenv("POWERCUT_KILL_AT_SYNC"), *slowness = getenv("POWERCUT_SLOW_SYNC");
+    long pause = slowness ? atol(slowness) : 0;
+    syncs_left = at ? atol(at) : 0;
     slow = (struct timespec){pause / 1000000, pause % 1000000 * 1000};
     pthread_atfork(take, give, give);
     const char *names[] = {"LD_PRELOAD", "POWERCUT_DATA", "POWERCUT_SIDE", "POWERCUT_AUDIT", "POWERCUT_DROP_SYNC",
-                           "POWERCUT_SLOW_SYNC"};
+                           "POWERCUT_SLOW_SYNC", "POWERCUT_KILL_AT_SYNC"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) unsetenv(names[i]);
     on = true;
 }

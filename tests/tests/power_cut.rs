@@ -14,16 +14,13 @@ use evoke_tests::fault::{
     verdict::Problem,
     workload::{self, Load, Posting},
 };
-use rand::{Rng, SeedableRng, rngs::StdRng};
 
 /// Below the data directory: where acknowledged events are kept.
 const LOG: &str = "/data/log";
 /// Added to each sync, so that about every second cut falls into one.
 const SLOW_SYNC: Duration = Duration::from_millis(3);
-/// A new hub makes its files within this time.
-const FIRST_START: Duration = Duration::from_millis(150);
-/// First starts that are cut short.
-const FIRST_STARTS: usize = 12;
+/// Ways in which each cut of a first start is made.
+const CHANCES: u64 = 3;
 
 #[expect(clippy::print_stdout, reason = "the seed repeats a failing run")]
 async fn cuts(
@@ -66,27 +63,37 @@ async fn with_the_syncs_of_the_log_taken_out_events_are_lost() {
     fs::remove_dir_all(room).expect("cleaned up");
 }
 
+/// Cuts the power as the hub begins sync after sync of its first start, until it makes no more of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_first_start_that_loses_power_is_begun_again() {
-    let mut chance = StdRng::seed_from_u64(campaign::seed());
-    for round in 0..FIRST_STARTS {
-        let room = campaign::room(&format!("power-cut-first-{round}")).expect("a room");
-        let mut launch = Launch::of_the_hub(&room).expect("the hub");
-        let watch = Watch { slow_sync: SLOW_SYNC, ..Watch::default() };
-        let disk = PowerCut::new(&launch.data, &room.join("side"), watch).expect("prepared");
-        launch.environment.extend(disk.environment());
-        let hub = launch.start().expect("started");
-        tokio::time::sleep(FIRST_START.mul_f64(chance.random())).await;
-        hub.kill().await.expect("killed");
-        disk.cut(Loss::Some(chance.random())).expect("cut");
-        let mut hub = launch.start().expect("started");
-        let ready = hub.ready().await;
-        assert!(ready.is_ok(), "round {round}, {}: {ready:?}", room.display());
-        let mut client = launch.client().expect("credentials");
-        workload::set_up(&mut client, &workload::rules(1)).await.expect("set up");
-        hub.stop().await.expect("stopped");
-        fs::remove_dir_all(room).expect("cleaned up");
+async fn a_first_start_that_loses_power_at_any_sync_is_begun_again() {
+    let mut syncs = 0;
+    'starts: for number in 1.. {
+        for seed in 0..CHANCES {
+            let room = campaign::room("power-cut-first").expect("a room");
+            let mut launch = Launch::of_the_hub(&room).expect("the hub");
+            let watch = Watch { kill_at_sync: Some(number), ..Watch::default() };
+            let disk = PowerCut::new(&launch.data, &room.join("side"), watch).expect("prepared");
+            launch.environment = disk.environment();
+            let Err(FaultError::Ended { status, .. }) =
+                launch.start().expect("started").ready().await
+            else {
+                fs::remove_dir_all(room).expect("cleaned up");
+                break 'starts;
+            };
+            assert!(status.contains("signal: 9"), "{status}: {:?}", disk.refused());
+            disk.cut(Loss::Some(u64::from(number) << 8 | seed)).expect("cut");
+            launch.environment.clear();
+            let mut hub = launch.start().expect("started");
+            let ready = hub.ready().await;
+            assert!(ready.is_ok(), "sync {number}, seed {seed}, {}: {ready:?}", room.display());
+            let mut client = launch.client().expect("credentials");
+            workload::set_up(&mut client, &workload::rules(1)).await.expect("set up");
+            hub.stop().await.expect("stopped");
+            fs::remove_dir_all(room).expect("cleaned up");
+        }
+        syncs = number;
     }
+    assert!(syncs > 5, "a first start makes more than {syncs} syncs");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -27,6 +27,8 @@ pub struct Watch {
     pub drop_sync: Option<String>,
     /// Each sync takes so much longer, as on a slow disk: more kills fall into one.
     pub slow_sync: Duration,
+    /// Kills the program as it begins its n-th sync.
+    pub kill_at_sync: Option<u32>,
 }
 
 /// One data directory under watch.
@@ -101,6 +103,9 @@ impl PowerCut {
         }
         let slow = self.watch.slow_sync.as_micros().to_string();
         all.push(("POWERCUT_SLOW_SYNC", slow.into()));
+        if let Some(number) = self.watch.kill_at_sync {
+            all.push(("POWERCUT_KILL_AT_SYNC", number.to_string().into()));
+        }
         if let Some(part) = &self.watch.drop_sync {
             all.push(("POWERCUT_DROP_SYNC", part.into()));
         }
@@ -491,6 +496,17 @@ mod tests {
         };
         assert_eq!(cut(7), cut(7));
         assert!((0..10).any(|seed| cut(seed) != cut(7)));
+    }
+
+    #[test]
+    fn a_kill_at_a_sync_leaves_it_undone() {
+        let script = "write a 0 one sync a syncdir . write a 0 two sync a write a 0 six sync a";
+        for (number, expect) in [(1, ""), (2, ""), (3, "a=one"), (4, "a=two")] {
+            let bench = Bench::watched(Watch { kill_at_sync: Some(number), ..Watch::default() });
+            assert_eq!(bench.start(script).status.signal(), Some(9));
+            bench.disk.cut(Loss::All).expect("cut");
+            assert_eq!(bench.holds(), expect, "{number}");
+        }
     }
 
     #[test]
