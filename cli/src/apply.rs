@@ -38,7 +38,7 @@ pub(crate) async fn apply(hub: &Hub, file: &Path, output: &mut Output) -> Result
     let wanted = plan::wanted(&manifest, folder)?;
     let mut all = Vec::new();
     for entity in &wanted {
-        let done = make(hub, entity).await.map_err(|error| at(entity, error))?;
+        let done = make(hub, entity).await?;
         all.push(json!({"entity": entity.to_string(), "done": done.word()}));
         if !output.is_json() {
             let word = output.paint(done.tone(), &format!("{:9}", done.word()));
@@ -77,25 +77,6 @@ async fn make(hub: &Hub, entity: &Wanted) -> Result<Done, CliError> {
         return Ok(Done::Updated);
     }
     Ok(done)
-}
-
-/// The same error, naming the entity.
-fn at(entity: &Wanted, error: CliError) -> CliError {
-    let named = |message: String| format!("{entity}: {message}");
-    match error {
-        CliError::NotFound(message) => CliError::NotFound(named(message)),
-        CliError::Refused(message) => CliError::Refused(named(message)),
-        CliError::Conflict(message) => CliError::Conflict(named(message)),
-        CliError::Invalid(message) => CliError::Invalid(named(message)),
-        CliError::Hub { message, retry_after } => {
-            CliError::Hub { message: named(message), retry_after }
-        }
-        error @ (CliError::Function(_)
-        | CliError::Usage(_)
-        | CliError::Local { .. }
-        | CliError::Unreachable(_)
-        | CliError::Closed) => error,
-    }
 }
 
 // === impl Done ===

@@ -17,6 +17,8 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer may take: a blocking invocation waits up to 60 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(75);
+/// What the hub says of an entity that is not there.
+const MISSING: &str = "The requested resource does not exist.";
 /// Most items the hub lists at once.
 pub(crate) const MAX_LIST: usize = 200;
 
@@ -34,6 +36,8 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Value,
     retry_after: Option<Duration>,
+    /// What was asked for, such as `rule r`.
+    subject: String,
 }
 
 /// A request below `/api/v1/namespaces/_`.
@@ -100,7 +104,7 @@ impl Hub {
         self.base.as_str().trim_end_matches('/')
     }
 
-    /// The body of the answer to a request that succeeded.
+    /// The body of the answer to a request that succeeded; an error names what was asked for.
     pub(crate) async fn ask(&self, request: Request<'_>) -> Result<Value, CliError> {
         self.answer(request).await?.success()
     }
@@ -108,7 +112,8 @@ impl Hub {
     /// The answer, of whatever status.
     pub(crate) async fn answer(&self, request: Request<'_>) -> Result<Answer, CliError> {
         let url = self.url(&["api", "v1", "namespaces", request.namespace], &request)?;
-        self.send(url, request).await
+        let subject = request.subject();
+        Ok(Answer { subject, ..self.send(url, request).await? })
     }
 
     /// `GET` of a path from the root, without key.
@@ -156,7 +161,7 @@ impl Hub {
             Err(_not_json) if text.is_empty() => Value::Null,
             Err(_not_json) => Value::String(text),
         };
-        Ok(Answer { status, body, retry_after })
+        Ok(Answer { status, body, retry_after, subject: String::new() })
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> CliError {
@@ -203,15 +208,26 @@ impl Answer {
                  directory? name it with --data or --key)"
             )),
             StatusCode::FORBIDDEN => CliError::Refused(message),
-            StatusCode::NOT_FOUND => CliError::NotFound(message),
-            StatusCode::CONFLICT => CliError::Conflict(message),
+            StatusCode::NOT_FOUND if message == MISSING => {
+                CliError::NotFound(format!("{} does not exist", self.subject))
+            }
+            StatusCode::NOT_FOUND => CliError::NotFound(self.about(&message)),
+            StatusCode::CONFLICT => CliError::Conflict(self.about(&message)),
             StatusCode::TOO_MANY_REQUESTS => {
                 CliError::Hub { message, retry_after: self.retry_after }
             }
             status if status.is_server_error() => {
                 CliError::Hub { message, retry_after: self.retry_after }
             }
-            _ => CliError::Invalid(message),
+            _ => CliError::Invalid(self.about(&message)),
+        }
+    }
+
+    fn about(&self, message: &str) -> String {
+        if self.subject.is_empty() {
+            message.to_owned()
+        } else {
+            format!("{}: {message}", self.subject)
         }
     }
 }
@@ -219,6 +235,17 @@ impl Answer {
 // === impl Request ===
 
 impl Request<'_> {
+    /// `rule r` for `rules/r`; the collection itself where that is asked for.
+    fn subject(&self) -> String {
+        match self.path.as_slice() {
+            [] => String::new(),
+            [collection] => (*collection).to_owned(),
+            [collection, name @ ..] => {
+                format!("{} {}", collection.trim_end_matches('s'), name.join("/"))
+            }
+        }
+    }
+
     pub(crate) fn query(mut self, name: &'static str, value: impl ToString) -> Self {
         self.query.push((name, value.to_string()));
         self

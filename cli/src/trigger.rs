@@ -119,6 +119,13 @@ async fn show(hub: &Hub, output: &mut Output, name: &str) -> Result<(), CliError
     }
     let annotations = trigger.get("annotations");
     let subscription = annotations.and_then(|list| value_of(list, "subscription"));
+    let others: Value = annotations
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter(|entry| text(entry, "key") != "subscription")
+        .cloned()
+        .collect();
     output.card(&[
         ("trigger", format!("/{}/{}", text(&trigger, "namespace"), text(&trigger, "name"))),
         ("version", text(&trigger, "version").to_owned()),
@@ -126,7 +133,7 @@ async fn show(hub: &Hub, output: &mut Output, name: &str) -> Result<(), CliError
         ("webhook", webhook_line(trigger.get("webhook"))),
         ("subscription", subscription.map(Value::to_string).unwrap_or_default()),
         ("parameters", pairs_line(trigger.get("parameters"))),
-        ("annotations", pairs_line(annotations)),
+        ("annotations", pairs_line(Some(&others))),
     ])?;
     let Some(rules) = trigger.get("rules").and_then(Value::as_object) else { return Ok(()) };
     let rows: Vec<_> = rules.iter().map(|(rule, link)| rule_row(rule, link)).collect();

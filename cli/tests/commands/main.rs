@@ -86,7 +86,7 @@ async fn what_exists_is_a_conflict_with_its_own_exit_code() {
     let script =
         Script::new().put_any(&format!("{NS}/actions/a?overwrite=false"), reply(409, &body));
     let ended = run(&["action", "create", "a", &path], script).await;
-    assert_eq!((ended.code, ended.err.as_str()), (6, "error: resource already exists\n"));
+    assert_eq!((ended.code, ended.err.as_str()), (6, "error: action a: resource already exists\n"));
 }
 
 #[tokio::test]
@@ -169,7 +169,7 @@ async fn json_is_printed_as_the_hub_gives_it() {
     let ended = run(&["trigger", "get", "t", "--json"], script).await;
     assert_eq!(
         serde_json::from_str::<Value>(&ended.err).expect("JSON"),
-        json!({"error": "The requested resource does not exist.", "exit": 3})
+        json!({"error": "trigger t does not exist", "exit": 3})
     );
 }
 

@@ -7,4 +7,4 @@ import os
 def main(args):
     data = {key: value for key, value in args.items() if not key.startswith("__")}
     text = json.dumps(data, sort_keys=True).encode()
-    return {"event": os.environ.get("__OW_EVENT_ID"), "sha256": hashlib.sha256(text).hexdigest()[:16]}
+    return {"fingerprint": hashlib.sha256(text).hexdigest()[:16], "of": os.environ.get("__OW_EVENT_ID")}

@@ -41,6 +41,7 @@ pub enum Misfire {
 
 /// Up to where ticks have been dealt with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Mark {
     /// Every tick up to here has fired or was passed over. Unit: epoch milliseconds.
     pub until_ms: u64,
