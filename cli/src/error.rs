@@ -53,6 +53,11 @@ pub enum CliError {
     Closed,
 }
 
+/// A value on the command line that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("want {0}")]
+pub(crate) struct Want(pub(crate) &'static str);
+
 fn hint(retry_after: Option<Duration>) -> String {
     retry_after.map(|wait| format!(" (try again in {} s)", wait.as_secs())).unwrap_or_default()
 }

@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    error::CliError,
+    error::{CliError, Want},
     hub::{Hub, get, post},
     name::{number, text},
     output::{Output, short},
@@ -74,8 +74,8 @@ pub struct List {
     upto: Option<u64>,
 }
 
-fn extension(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("want NAME=VALUE")?;
+fn extension(text: &str) -> Result<(String, String), Want> {
+    let (name, value) = text.split_once('=').ok_or(Want("NAME=VALUE"))?;
     Ok((name.to_owned(), value.to_owned()))
 }
 

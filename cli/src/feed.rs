@@ -4,8 +4,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    entity::Entities,
     error::CliError,
-    hub::{Hub, delete, get, put},
+    hub::{Hub, get, put},
     name::{number, text},
     output::{Output, short},
     parameters::Parameters,
@@ -61,10 +62,7 @@ impl FeedCommand {
             }
             Self::List => list(hub, output).await,
             Self::Get { name } => show(hub, output, &name).await,
-            Self::Delete { name } => {
-                let gone = hub.ask(delete(&["feeds", &name])).await?;
-                output.value_or_line(&gone, &format!("ok: deleted feed {name}"))
-            }
+            Self::Delete { name } => Entities("feeds").delete(hub, output, &name).await,
         }
     }
 }

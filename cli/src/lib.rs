@@ -9,6 +9,7 @@ mod apply;
 mod code;
 mod credentials;
 mod dead_letter;
+mod entity;
 mod error;
 mod event;
 mod feed;

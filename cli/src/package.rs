@@ -4,14 +4,17 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use crate::{
+    entity::Entities,
     error::CliError,
-    hub::{Hub, delete, get, put},
+    hub::{Hub, delete, get},
     name::{number, text},
     output::Output,
     page::Page,
     parameters::{Annotations, Parameters, members, pairs_line},
     time::date,
 };
+
+const PACKAGES: Entities = Entities("packages");
 
 /// What to do with packages.
 #[derive(Debug, Subcommand)]
@@ -56,11 +59,11 @@ impl PackageCommand {
             Self::Create(settings) => settings.save(hub, output, false).await,
             Self::Update(settings) => settings.save(hub, output, true).await,
             Self::Get { name } => show(hub, output, &name).await,
-            Self::List(page) => output.entities(&hub.ask(page.ask(get(&["packages"]))).await?),
-            Self::Delete { name, force } => {
-                let request = delete(&["packages", &name]);
-                let gone = hub.ask(request.query_if("force", force.then_some(true))).await?;
-                output.value_or_line(&gone, &format!("ok: deleted package {name}"))
+            Self::List(page) => PACKAGES.list(hub, output, &page).await,
+            Self::Delete { name, force: false } => PACKAGES.delete(hub, output, &name).await,
+            Self::Delete { name, force: true } => {
+                let gone = hub.ask(delete(&["packages", &name]).query("force", true)).await?;
+                output.value_or_line(&gone, &format!("ok: deleted package {name} and its actions"))
             }
         }
     }
@@ -85,9 +88,6 @@ async fn show(hub: &Hub, output: &mut Output, name: &str) -> Result<(), CliError
 impl Settings {
     async fn save(self, hub: &Hub, output: &mut Output, overwrite: bool) -> Result<(), CliError> {
         let body = members(&self.parameters, &self.annotations.object())?;
-        let request = put(&["packages", &self.name]).query("overwrite", overwrite);
-        let saved = hub.ask(request.body(body.into())).await?;
-        let verb = if overwrite { "updated" } else { "created" };
-        output.value_or_line(&saved, &format!("ok: {verb} package {}", self.name))
+        PACKAGES.save(hub, &self.name, body.into(), overwrite).await?.tell(output, "")
     }
 }

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::{
-    error::CliError,
+    error::{CliError, Want},
     hub::{Hub, delete, get, post},
     name::{number, text},
     output::Output,
@@ -44,7 +44,7 @@ pub struct Create {
 }
 
 /// A position as text, or a time in milliseconds.
-fn place(text: &str) -> Result<Value, String> {
+fn place(text: &str) -> Result<Value, Want> {
     let is_position = text.split_once(':').is_some_and(|(partition, offset)| {
         partition.parse::<u16>().is_ok() && offset.parse::<u64>().is_ok()
     });

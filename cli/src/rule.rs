@@ -4,14 +4,17 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    entity::Entities,
     error::CliError,
-    hub::{Hub, delete, get, post, put},
+    hub::{Hub, get, post},
     name::{Name, number, referenced, text},
     output::Output,
     page::Page,
     parameters::{Annotations, key_values, pairs_line},
     time::{date, duration},
 };
+
+const RULES: Entities = Entities("rules");
 
 /// What to do with rules.
 #[derive(Debug, Subcommand)]
@@ -86,10 +89,7 @@ impl RuleCommand {
             Self::List(page) => list(hub, output, &page).await,
             Self::Enable { name } => set_status(hub, output, &name, "active").await,
             Self::Disable { name } => set_status(hub, output, &name, "inactive").await,
-            Self::Delete { name } => {
-                let gone = hub.ask(delete(&["rules", &name])).await?;
-                output.value_or_line(&gone, &format!("ok: deleted rule {name}"))
-            }
+            Self::Delete { name } => RULES.delete(hub, output, &name).await,
         }
     }
 }
@@ -150,11 +150,8 @@ async fn list(hub: &Hub, output: &mut Output, page: &Page) -> Result<(), CliErro
 
 impl Settings {
     async fn save(self, hub: &Hub, output: &mut Output, overwrite: bool) -> Result<(), CliError> {
-        let request = put(&["rules", &self.name]).query("overwrite", overwrite).body(self.body());
-        let saved = hub.ask(request).await?;
-        let (verb, name) = (if overwrite { "updated" } else { "created" }, &self.name);
-        let line = format!("ok: {verb} rule {name}: {} → {}", self.trigger, self.action);
-        output.value_or_line(&saved, &line)
+        let saved = RULES.save(hub, &self.name, self.body(), overwrite).await?;
+        saved.tell(output, &format!(": {} → {}", self.trigger, self.action))
     }
 
     fn body(&self) -> Value {

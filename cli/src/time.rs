@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Local, TimeZone as _};
 
+use crate::error::Want;
+
 /// `2026-01-31 13:45:59`, in this machine's zone.
 pub(crate) fn date(ms: u64) -> String {
     local(ms).map(|time| time.format("%Y-%m-%d %H:%M:%S").to_string()).unwrap_or_default()
@@ -18,7 +20,7 @@ pub(crate) fn now_ms() -> u64 {
 }
 
 /// A moment: `10m` (ago), RFC 3339, or epoch milliseconds. For clap.
-pub(crate) fn moment(text: &str) -> Result<u64, String> {
+pub(crate) fn moment(text: &str) -> Result<u64, Want> {
     if let Some(ago) = duration_ms(text) {
         return Ok(now_ms().saturating_sub(ago));
     }
@@ -28,13 +30,13 @@ pub(crate) fn moment(text: &str) -> Result<u64, String> {
     DateTime::parse_from_rfc3339(text)
         .ok()
         .and_then(|time| u64::try_from(time.timestamp_millis()).ok())
-        .ok_or_else(|| "want `10m` (ago), `2026-01-31T13:45:00Z` or epoch milliseconds".to_owned())
+        .ok_or(Want("`10m` (ago), `2026-01-31T13:45:00Z` or epoch milliseconds"))
 }
 
 /// A duration: `500ms`, `10s`, `5m`, `2h`, `1d`, or plain milliseconds. For clap.
-pub(crate) fn duration(text: &str) -> Result<u64, String> {
-    let want = || "want a number and a unit: ms, s, m, h or d".to_owned();
-    duration_ms(text).or_else(|| text.parse().ok()).ok_or_else(want)
+pub(crate) fn duration(text: &str) -> Result<u64, Want> {
+    let want = Want("a number and a unit: ms, s, m, h or d");
+    duration_ms(text).or_else(|| text.parse().ok()).ok_or(want)
 }
 
 fn duration_ms(text: &str) -> Option<u64> {

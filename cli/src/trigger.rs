@@ -4,14 +4,17 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    error::CliError,
-    hub::{Hub, delete, get, post, put},
+    entity::Entities,
+    error::{CliError, Want},
+    hub::{Hub, get, post},
     name::{number, text},
     output::Output,
     page::Page,
     parameters::{Annotations, Parameters, members, pairs_line, value_of},
     time::date,
 };
+
+const TRIGGERS: Entities = Entities("triggers");
 
 /// What to do with triggers.
 #[derive(Debug, Subcommand)]
@@ -70,12 +73,12 @@ pub struct Settings {
     signature_header: String,
 }
 
-fn subscription(text: &str) -> Result<(&'static str, String), String> {
+fn subscription(text: &str) -> Result<(&'static str, String), Want> {
     let (attribute, pattern) = text.split_once('=').unwrap_or((text, ""));
     let known = ["type", "source", "subject"].into_iter().find(|name| *name == attribute);
     match known {
         Some(attribute) if !pattern.is_empty() => Ok((attribute, pattern.to_owned())),
-        _ => Err("want type=PATTERN, source=PATTERN or subject=PATTERN".to_owned()),
+        _ => Err(Want("type=PATTERN, source=PATTERN or subject=PATTERN")),
     }
 }
 
@@ -87,12 +90,9 @@ impl TriggerCommand {
             Self::Create(settings) => settings.save(hub, output, false).await,
             Self::Update(settings) => settings.save(hub, output, true).await,
             Self::Get { name } => show(hub, output, &name).await,
-            Self::List(page) => output.entities(&hub.ask(page.ask(get(&["triggers"]))).await?),
+            Self::List(page) => TRIGGERS.list(hub, output, &page).await,
             Self::Fire { name, parameters } => fire(hub, output, &name, &parameters).await,
-            Self::Delete { name } => {
-                let gone = hub.ask(delete(&["triggers", &name])).await?;
-                output.value_or_line(&gone, &format!("ok: deleted trigger {name}"))
-            }
+            Self::Delete { name } => TRIGGERS.delete(hub, output, &name).await,
         }
     }
 }
@@ -159,11 +159,7 @@ fn webhook_line(webhook: Option<&Value>) -> String {
 
 impl Settings {
     async fn save(self, hub: &Hub, output: &mut Output, overwrite: bool) -> Result<(), CliError> {
-        let body = self.body()?;
-        let request = put(&["triggers", &self.name]).query("overwrite", overwrite).body(body);
-        let saved = hub.ask(request).await?;
-        let verb = if overwrite { "updated" } else { "created" };
-        output.value_or_line(&saved, &format!("ok: {verb} trigger {}", self.name))
+        TRIGGERS.save(hub, &self.name, self.body()?, overwrite).await?.tell(output, "")
     }
 
     fn body(&self) -> Result<Value, CliError> {

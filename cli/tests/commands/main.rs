@@ -208,7 +208,7 @@ async fn a_package_is_made_shown_and_deleted_with_what_is_in_it() {
     let script =
         Script::new().delete(&format!("{NS}/packages/p?force=true"), reply(200, &json!({})));
     let ended = run(&["package", "delete", "p", "--force"], script).await;
-    assert_eq!(ended.out, "ok: deleted package p\n");
+    assert_eq!(ended.out, "ok: deleted package p and its actions\n");
 }
 
 #[tokio::test]
