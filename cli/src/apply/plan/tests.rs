@@ -163,3 +163,28 @@ fn mistakes_that_yaml_cannot_see_are_told() {
         "trigger t is described twice"
     );
 }
+
+#[test]
+fn the_quickstart_is_whole() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart/manifest.yaml");
+    let manifest = crate::apply::manifest::read(&file).unwrap();
+    let all = wanted(&manifest, file.parent().unwrap()).unwrap();
+    let names: Vec<_> = all.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        names,
+        [
+            "action describe",
+            "action fingerprint",
+            "trigger orders",
+            "trigger tick",
+            "rule orders-describe",
+            "rule orders-fingerprint",
+            "rule tick-describe",
+            "rule tick-fingerprint",
+            "feed every-second",
+        ]
+    );
+    for action in &all[..2] {
+        assert!(action.body["exec"]["code"].as_str().unwrap().contains("main("), "{action}");
+    }
+}
