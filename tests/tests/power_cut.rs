@@ -20,7 +20,7 @@ const LOG: &str = "/data/log";
 /// Added to each sync, so that about every second cut falls into one.
 const SLOW_SYNC: Duration = Duration::from_millis(3);
 /// Ways in which each cut of a first start is made.
-const CHANCES: u64 = 3;
+const CHANCES: u64 = 2;
 
 #[expect(clippy::print_stdout, reason = "the seed repeats a failing run")]
 async fn cuts(
