@@ -46,6 +46,8 @@ pub(super) async fn frame(mut request: Request, next: Next) -> Response {
             next.run(request).await
         }
     };
+    // A wrong verb is answered as an unknown path, which names no others.
+    answer.headers_mut().remove(header::ALLOW);
     if let Some(Failed(error)) = answer.extensions_mut().remove() {
         answer = error.answer(&id);
     } else if inside && !takes_json && answer.headers().get(header::CONTENT_TYPE) == Some(&JSON) {
