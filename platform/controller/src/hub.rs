@@ -1,7 +1,7 @@
 //! What the API stands on, wired once.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -12,7 +12,8 @@ use evoke_trigger_engine::Engine;
 use tokio::sync::Semaphore;
 
 use crate::{
-    config::Config, feed_control::FeedControl, invocations::Invocations, webhooks::Webhooks,
+    config::Config, feed_control::FeedControl, history::History, invocations::Invocations,
+    rest::ApiError, webhooks::Webhooks,
 };
 
 /// Everything that answers to requests.
@@ -50,6 +51,7 @@ pub struct Hub {
     /// Changes of entities take turns, so that the store and what is built from it agree.
     pub(crate) turn: Semaphore,
     ready: AtomicBool,
+    history: OnceLock<Arc<dyn History>>,
 }
 
 /// What was loaded at start, to be told.
@@ -70,6 +72,7 @@ impl Hub {
             webhooks: Webhooks::default(),
             turn: Semaphore::new(1),
             ready: AtomicBool::new(false),
+            history: OnceLock::new(),
         })
     }
 
@@ -102,6 +105,19 @@ impl Hub {
 }
 
 impl Hub {
+    /// From now on questions about what became of events are answered by `history`.
+    pub fn answer_from(&self, history: Arc<dyn History>) {
+        if self.history.set(history).is_err() {
+            tracing::error!("somebody answers about events already");
+        }
+    }
+
+    /// Who answers about what became of events.
+    pub(crate) fn history(&self) -> Result<&dyn History, ApiError> {
+        let history = self.history.get().map(|history| &**history);
+        history.ok_or_else(|| ApiError::Unavailable("The hub is starting.".to_owned()))
+    }
+
     /// From now on `/readyz` says yes.
     pub fn set_ready(&self) {
         self.ready.store(true, Ordering::Release);

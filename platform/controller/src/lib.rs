@@ -11,6 +11,7 @@ mod bench;
 mod code;
 mod config;
 mod feed_control;
+pub mod history;
 mod hub;
 mod invocations;
 mod records;

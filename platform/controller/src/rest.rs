@@ -5,6 +5,7 @@ mod activations;
 mod answer;
 mod at;
 mod body;
+mod deadletters;
 mod entities;
 mod error;
 mod events;
@@ -15,6 +16,7 @@ mod info;
 mod namespaces;
 mod packages;
 mod query;
+mod replays;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -33,10 +35,12 @@ pub fn router(hub: Arc<Hub>) -> Router {
     Router::new()
         .merge(actions::routes())
         .merge(activations::routes())
+        .merge(deadletters::routes())
         .merge(events::routes())
         .merge(feeds::routes())
         .merge(namespaces::routes())
         .merge(packages::routes())
+        .merge(replays::routes())
         .merge(rules::routes())
         .merge(triggers::routes())
         .merge(info::routes())

@@ -2,6 +2,7 @@
 
 mod cloudevents;
 mod headers;
+mod listed;
 mod taken;
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use axum::{
     Router,
     extract::{FromRequestParts as _, Request, State},
     response::Response,
-    routing::post,
+    routing::get,
 };
 use bytes::Bytes;
 use evoke_schemas::{
@@ -38,8 +39,9 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 pub(super) fn routes() -> Router<Arc<Hub>> {
     Router::new()
-        .route("/api/v1/namespaces/{ns}/events", post(post_to_hub))
-        .route("/api/v1/namespaces/{ns}/events/", post(post_to_hub))
+        .route("/api/v1/namespaces/{ns}/events", get(listed::list).post(post_to_hub))
+        .route("/api/v1/namespaces/{ns}/events/", get(listed::list).post(post_to_hub))
+        .route("/api/v1/namespaces/{ns}/events/{id}", get(listed::read))
 }
 
 /// Fires a trigger.

@@ -5,3 +5,4 @@ mod entities;
 mod errors;
 mod events;
 mod feeds;
+mod history;
