@@ -10,6 +10,8 @@ const EXPECTED: u64 = 64 << 20;
 /// What bounds the default number of sandboxes: the measured use of an idle Node.js one, rounded
 /// down. Unit: bytes.
 const LEAST_USE: u64 = 40 << 20;
+/// Expected wait that a run accepts rather than wake another sandbox. Unit: microseconds.
+const SHARE_US: u64 = 1_000;
 /// Most sandboxes where nothing else is configured.
 const MOST: u64 = 1024;
 /// Least memory that the machine keeps for itself. Unit: bytes.
@@ -60,6 +62,8 @@ pub(crate) fn pool_limits(config: &Config, stems: Vec<(Shape, usize)>) -> PoolLi
         starting: config.max_starting.unwrap_or(2 * processors),
         waiting: config.max_waiting,
         grow_us: config.grow_ms.saturating_mul(1000),
+        crowd: 2 * processors,
+        share_us: SHARE_US,
         patience_ms: config.patience_ms,
         pause_ms: config.pause_ms,
         remove_ms: config.remove_ms,

@@ -88,6 +88,11 @@ pub struct PoolLimits {
     pub waiting: usize,
     /// Expected wait above which another sandbox is started. Unit: microseconds.
     pub grow_us: u64,
+    /// Sandboxes of a key that keep every processor busy: with as many under way, a run waits for
+    /// one of them rather than wake another, where the expected wait is below `share_us`.
+    pub crowd: usize,
+    /// Expected wait below which a run shares. Unit: microseconds.
+    pub share_us: u64,
     /// Wait after which a sandbox may be claimed from those above their share. Unit: milliseconds.
     pub patience_ms: u64,
     /// Idle time before the pause. Unit: milliseconds.
@@ -372,7 +377,9 @@ impl Pool {
         if self.closed {
             return now.effects.push(Effect::Refuse { ticket, why: Refusal::Closed });
         }
-        if let Some(idle) = self.keys.get_mut(&key).and_then(KeyState::take_idle) {
+        if !self.shares(&key)
+            && let Some(idle) = self.keys.get_mut(&key).and_then(KeyState::take_idle)
+        {
             return self.grant(ticket, key, idle, now);
         }
         if shape.memory_mb << 20 > self.limits.budget {
@@ -384,6 +391,17 @@ impl Pool {
         self.keys.entry(key.clone()).or_default();
         self.queue.push(ticket, key, shape, now.ms);
         self.supply(now);
+    }
+
+    /// Whether one more run of a key should wait for a sandbox under way although another idles:
+    /// more of them would only take the processors from each other.
+    fn shares(&self, key: &WarmKey) -> bool {
+        let Some(known) = self.keys.get(key) else { return false };
+        let Some(held_us) = known.held_us.filter(|_| known.away >= self.limits.crowd) else {
+            return false;
+        };
+        let ahead = self.queue.waiting(key) as u64 + 1;
+        held_us.saturating_mul(ahead) <= self.limits.share_us.saturating_mul(known.away as u64)
     }
 
     fn cancel(&mut self, ticket: Ticket) {
@@ -432,6 +450,10 @@ impl Pool {
 // === impl KeyState ===
 
 impl KeyState {
+    fn has_idle(&self) -> bool {
+        !self.ready.is_empty() || !self.paused.is_empty()
+    }
+
     fn take_idle(&mut self) -> Option<(SandboxId, Granted)> {
         let ready = self.ready.pop().map(|sandbox| (sandbox, Granted::Warm));
         ready.or_else(|| self.paused.pop().map(|sandbox| (sandbox, Granted::Paused)))

@@ -23,8 +23,25 @@ impl Pool {
             return;
         }
         if self.queue.len() > 0 {
+            self.grant_idle(now);
             self.grant_stems(now);
             self.start_missing(now);
+        }
+    }
+
+    /// Those that chose to share and wait longer than they thought get an idle one after all.
+    fn grant_idle(&mut self, now: &mut Now<'_>) {
+        loop {
+            let stalled = self.queue.heads().find(|(_, waiting)| {
+                let idle = self.keys.get(&waiting.key).is_some_and(super::KeyState::has_idle);
+                idle && self.wanted(&waiting.key, now.ms) > 0
+            });
+            let Some(key) = stalled.map(|(_, waiting)| waiting.key.clone()) else { return };
+            let Some(idle) = self.keys.get_mut(&key).and_then(super::KeyState::take_idle) else {
+                return;
+            };
+            let Some(ticket) = self.queue.pop(&key) else { return };
+            self.grant(ticket, key, idle, now);
         }
     }
 

@@ -15,6 +15,8 @@ pub(super) fn limits() -> PoolLimits {
         starting: 4,
         waiting: 10,
         grow_us: 5000,
+        crowd: 3,
+        share_us: 1000,
         patience_ms: 50,
         pause_ms: 1000,
         remove_ms: 5000,
@@ -362,4 +364,39 @@ fn a_key_without_any_sandbox_gets_one_however_short_its_runs() {
     assert_eq!(table.ask(key("a", 1)).1, [], "the other is back in no time");
     let effects = table.step(Input::Released { sandbox, fate: Fate::Destroy, held_us: 0 });
     assert!(matches!(effects[..], [Effect::Kill { .. }, Effect::Start { .. }]), "{effects:?}");
+}
+
+#[test]
+fn short_runs_share_where_every_processor_is_busy_and_get_an_idle_one_when_they_stall() {
+    let mut table = Table::new(limits());
+    let key = key("guest", 1);
+    let mut busy = Vec::new();
+    for _ in 0..4 {
+        busy.push(table.cold(key.clone()));
+    }
+    for sandbox in &busy {
+        table.keep(*sandbox, 100);
+    }
+    let mut under_way = Vec::new();
+    for _ in 0..3 {
+        let (_, effects) = table.ask(key.clone());
+        let [Effect::Grant { sandbox, state: Granted::Warm, .. }] = effects[..] else {
+            panic!("{effects:?}")
+        };
+        under_way.push(sandbox);
+    }
+    let (waits, effects) = table.ask(key.clone());
+    assert_eq!(effects, [], "the fourth idles, and waiting is quicker than waking it");
+    let sandbox = under_way[0];
+    assert_eq!(
+        table.keep(sandbox, 100),
+        [Effect::Grant { ticket: waits, sandbox, state: Granted::Warm }]
+    );
+    let (stalls, effects) = table.ask(key);
+    assert_eq!(effects, []);
+    let granted = table.tick(40);
+    assert!(
+        matches!(granted[..], [Effect::Grant { ticket, state: Granted::Warm, .. }] if ticket == stalls),
+        "{granted:?}"
+    );
 }
