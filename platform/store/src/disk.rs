@@ -14,6 +14,9 @@ use redb::{
 
 use crate::StoreError;
 
+/// Cache of a database that is only made. Unit: bytes.
+const MAKING_CACHE_BYTES: usize = 1 << 20;
+
 /// A table of bytes by bytes; the meaning is its owner's.
 pub(crate) type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
 pub(crate) type Read = ReadOnlyTable<&'static [u8], &'static [u8]>;
@@ -21,20 +24,34 @@ pub(crate) type Read = ReadOnlyTable<&'static [u8], &'static [u8]>;
 /// Opens or makes the database; only the owner may read the file. A crash needs no walk through
 /// the whole file at the next start (see [`begin_write`]).
 pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Arc<Database>, StoreError> {
-    let fresh = !path.exists();
+    if !path.exists() {
+        make(path)?;
+    }
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    Ok(Arc::new(database(file, cache_bytes)?))
+}
+
+/// Makes an empty database beside `path` and gives it its name when it is whole: a power cut in
+/// the middle would leave a name without a header, which could never be opened again.
+fn make(path: &Path) -> Result<(), StoreError> {
+    let draft = path.with_extension("draft");
     let file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
-        .truncate(false)
+        .truncate(true)
         .mode(0o600)
-        .open(path)?;
+        .open(&draft)?;
+    let synced = file.try_clone()?;
+    drop(database(file, MAKING_CACHE_BYTES)?);
+    synced.sync_all()?;
+    std::fs::rename(&draft, path)?;
+    Ok(sync_folder_of(path)?)
+}
+
+fn database(file: File, cache_bytes: usize) -> Result<Database, StoreError> {
     let backend = FileBackend::new(file)?;
-    let database = Database::builder().set_cache_size(cache_bytes).create_with_backend(backend)?;
-    if fresh {
-        sync_folder_of(path)?;
-    }
-    Ok(Arc::new(database))
+    Ok(Database::builder().set_cache_size(cache_bytes).create_with_backend(backend)?)
 }
 
 /// A durable transaction that also saves what a start after a crash would otherwise have to walk
