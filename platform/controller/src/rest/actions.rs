@@ -19,7 +19,6 @@ use self::exec::NewExec;
 use super::{
     answer,
     at::At,
-    body,
     entities::{self, Common},
     error::ApiError,
 };
@@ -72,12 +71,7 @@ async fn put(
 ) -> Result<Response, ApiError> {
     let name = at.own_entity()?;
     let overwrite = at.query.flag("overwrite")?;
-    let config = &hub.parts.config;
-    let bytes =
-        body::read(&headers, content, config.max_entity_bytes, config.body_within()).await?;
-    body::expect_json(&headers, &bytes)?;
-    let mut fields = body::object(&bytes)?;
-    drop(bytes);
+    let mut fields = at.object(&headers, content).await?;
     let common = Common::take(&mut fields)?;
     let exec = NewExec::take(&mut fields, &hub.parts.manifest)?;
     let asked = limits::Asked::take(&mut fields)?;
@@ -90,7 +84,8 @@ async fn put(
     let before = entities::replaced::<Action>(&hub, &name, overwrite).await?;
     let revision = before.as_ref().map(|before| before.revision);
     let before = before.map(|before| before.value);
-    let limits = asked.over(before.as_ref().map(|before| &before.limits), &config.limits)?;
+    let ranges = &hub.parts.config.limits;
+    let limits = asked.over(before.as_ref().map(|before| &before.limits), ranges)?;
     let exec = match (exec, &before) {
         (Some(exec), _) => exec.keep(&*hub.parts.code).await?,
         (None, Some(before)) => before.exec.clone(),

@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, RawPathParams};
+use axum::{
+    body::Body,
+    extract::{FromRequestParts, RawPathParams},
+};
 use base64::Engine as _;
+use bytes::Bytes;
 use evoke_schemas::{EntityName, FullName, NameError, Namespace};
 use evoke_store::Identity;
 use http::{HeaderMap, header, request::Parts};
+use serde_json::{Map, Value};
 
-use super::{error::ApiError, frame::RequestId, query::Query};
+use super::{body, error::ApiError, frame::RequestId, query::Query};
 use crate::hub::Hub;
 
 /// Length of the secret half of a credential.
@@ -141,6 +146,24 @@ impl At {
     pub(super) fn own_namespace(&self) -> Result<&Namespace, ApiError> {
         let namespace = &self.names.namespace;
         if self.is_own() { Ok(namespace) } else { Err(ApiError::Forbidden(namespace.to_string())) }
+    }
+
+    /// The request's body, which must be JSON, or empty.
+    pub(super) async fn json(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+        let config = &self.hub.parts.config;
+        let bytes =
+            body::read(headers, body, config.max_entity_bytes, config.body_within()).await?;
+        body::expect_json(headers, &bytes)?;
+        Ok(bytes)
+    }
+
+    /// The request's body, which must be an object.
+    pub(super) async fn object(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Map<String, Value>, ApiError> {
+        body::object(&self.json(headers, body).await?)
     }
 
     /// Epoch milliseconds.

@@ -74,9 +74,7 @@ async fn settle_rule(at: At, headers: HeaderMap, content: Body) -> Result<Respon
 }
 
 async fn order(at: &At, headers: &HeaderMap, content: Body) -> Result<Order, ApiError> {
-    let config = &at.hub.parts.config;
-    let bytes = body::read(headers, content, config.max_event_bytes, config.body_within()).await?;
-    body::expect_json(headers, &bytes)?;
+    let bytes = at.json(headers, content).await?;
     serde_json::from_slice(&bytes).map_err(|error| body::unparsable(&error))
 }
 

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{answer, at::At, body, entities, error::ApiError};
+use super::{answer, at::At, entities, error::ApiError};
 use crate::{feed_control::FeedRefused, hub::Hub};
 
 const COLLECTION: &str = "feeds";
@@ -50,10 +50,7 @@ async fn read(at: At) -> Result<Response, ApiError> {
 
 async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiError> {
     let name = at.own_entity()?;
-    let config = &at.hub.parts.config;
-    let bytes = body::read(&headers, content, config.max_event_bytes, config.body_within()).await?;
-    body::expect_json(&headers, &bytes)?;
-    let fields = Value::Object(body::object(&bytes)?);
+    let fields = Value::Object(at.object(&headers, content).await?);
     let wanted: Wanted = serde_json::from_value(fields)
         .map_err(|error| ApiError::Malformed(format!("Unexpected feed: {error}")))?;
     at.hub.parts.feed_control.check(&wanted.provider, &wanted.parameters)?;

@@ -11,7 +11,6 @@ use serde_json::{Map, Value, json};
 use super::{
     answer,
     at::At,
-    body,
     entities::{self, Common, Kind as _},
     error::ApiError,
 };
@@ -73,11 +72,7 @@ async fn read(at: At) -> Result<Response, ApiError> {
 async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiError> {
     let name = at.own_entity()?;
     let overwrite = at.query.flag("overwrite")?;
-    let config = &at.hub.parts.config;
-    let bytes =
-        body::read(&headers, content, config.max_entity_bytes, config.body_within()).await?;
-    body::expect_json(&headers, &bytes)?;
-    let mut fields = body::object(&bytes)?;
+    let mut fields = at.object(&headers, content).await?;
     let common = Common::take(&mut fields)?;
     check_binding(fields.remove("binding"))?;
     common.check_sizes()?;

@@ -44,9 +44,7 @@ async fn read(at: At) -> Result<Response, ApiError> {
 }
 
 async fn create(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiError> {
-    let config = &at.hub.parts.config;
-    let bytes = body::read(&headers, content, config.max_event_bytes, config.body_within()).await?;
-    body::expect_json(&headers, &bytes)?;
+    let bytes = at.json(&headers, content).await?;
     let wanted: Wanted =
         serde_json::from_slice(&bytes).map_err(|error| body::unparsable(&error))?;
     let from = place("from", &wanted.from)?.ok_or_else(|| missing("from"))?;

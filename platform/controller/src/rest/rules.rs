@@ -14,7 +14,6 @@ use serde_json::{Map, Value, json};
 use super::{
     actions, answer,
     at::At,
-    body,
     entities::{self, Common},
     error::ApiError,
 };
@@ -45,11 +44,7 @@ async fn read(at: At) -> Result<Response, ApiError> {
 async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiError> {
     let name = at.own_entity()?;
     let overwrite = at.query.flag("overwrite")?;
-    let config = &at.hub.parts.config;
-    let bytes =
-        body::read(&headers, content, config.max_entity_bytes, config.body_within()).await?;
-    body::expect_json(&headers, &bytes)?;
-    let mut fields = body::object(&bytes)?;
+    let mut fields = at.object(&headers, content).await?;
     let mut common = Common::take(&mut fields)?;
     let trigger = reference(fields.remove("trigger"), &at)?;
     let action = reference(fields.remove("action"), &at)?;
@@ -105,11 +100,7 @@ async fn delete(at: At) -> Result<Response, ApiError> {
 
 async fn set_status(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiError> {
     let name = at.own_entity()?;
-    let config = &at.hub.parts.config;
-    let bytes =
-        body::read(&headers, content, config.max_entity_bytes, config.body_within()).await?;
-    body::expect_json(&headers, &bytes)?;
-    let wanted = wanted_status(&body::object(&bytes)?)?;
+    let wanted = wanted_status(&at.object(&headers, content).await?)?;
     let _turn = entities::turn(&at.hub).await?;
     let Stored { value: mut rule, revision } = entities::existing::<Rule>(&at.hub, &name).await?;
     let trigger = entities::find::<Trigger>(&at.hub, &rule.trigger).await.ok().flatten();

@@ -275,7 +275,7 @@ async fn replays_are_made_listed_and_cancelled() {
     assert_eq!(get(&bench, &format!("replays/{id}")).await["to"], json!(null));
     let cancelled = bench.guest("DELETE", &format!("replays/{id}"), None).await.json();
     assert_eq!(cancelled["state"], json!("cancelled"));
-    for path in ["replays/abc".to_owned(), format!("replays/{}", RULE)] {
+    for path in ["replays/abc".to_owned(), format!("replays/{RULE}")] {
         assert_eq!(bench.guest("GET", &path, None).await.status, 404, "{path}");
         assert_eq!(bench.guest("DELETE", &path, None).await.status, 404, "{path}");
     }
