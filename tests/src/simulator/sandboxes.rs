@@ -85,6 +85,8 @@ impl Sandboxes {
             starting: chance.within(1, 3) as usize,
             waiting: chance.within(4, 64) as usize,
             grow_us: 5_000,
+            crowd: 2,
+            share_us: 20_000,
             patience_ms: 1_000,
             pause_ms: 5_000,
             remove_ms: 60_000,
