@@ -32,7 +32,7 @@ use crate::hub::Hub;
 
 /// The API over a hub. Serve it on as many listeners as there are.
 pub fn router(hub: Arc<Hub>) -> Router {
-    Router::new()
+    let api = Router::new()
         .merge(actions::routes())
         .merge(activations::routes())
         .merge(deadletters::routes())
@@ -47,8 +47,10 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .merge(health::routes())
         .fallback(nowhere)
         .method_not_allowed_fallback(nowhere)
-        .layer(middleware::from_fn(frame::frame))
-        .with_state(hub)
+        .with_state(hub);
+    // The frame is around the whole router, not around its routes: only so it has the last word
+    // on the headers.
+    Router::new().fallback_service(api).layer(middleware::from_fn(frame::frame))
 }
 
 /// No such path, or not with that method. Below the API only who is known learns so.

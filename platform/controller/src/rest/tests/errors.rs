@@ -30,6 +30,7 @@ async fn check(bench: &Bench, cases: &[(&str, &str, &str, u16, &str)]) {
         let context = format!("{method} {path} {body:?}: {got} {text}");
         assert_eq!(got, *status, "{context}");
         assert!(text.starts_with(sentence), "{context}\nwanted {sentence}");
+        assert_eq!(answer.header("allow"), None, "{context}");
         let id = answer.header("x-request-id").map(ToOwned::to_owned);
         assert_eq!(answer.json().get("code").and_then(|c| c.as_str()), id.as_deref(), "{context}");
     }
