@@ -1,20 +1,36 @@
 //! The handle to the running engine: accepts events, knows the rules, answers questions.
 
+mod checkpoints;
+mod dispatch;
 mod intake;
+mod questions;
+mod sink;
+mod upkeep;
 
-use std::sync::Arc;
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
 
-use evoke_event_log::{EventLog, ReadError};
-use evoke_schemas::{EntityName, Namespace, Rule, Trigger};
+use evoke_event_log::{EventLog, ReadError, ReadLimit};
+use evoke_schemas::{EntityName, EntityUid, Namespace, Rule, Trigger};
+use tokio::{sync::mpsc, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     accepted::Accepted,
     activations::ActivationSink,
     config::EngineConfig,
+    delivery::{Deliveries, DeliveryEffect, DeliveryInput},
     incoming::Incoming,
     ingest::{Ingest, IngestError},
+    invoker::ActionInvoker,
 };
+use checkpoints::Checkpoints;
+use dispatch::{DispatchParts, Driver, Shared, Tickets};
 use intake::Intake;
+
+pub use questions::{EventFilter, PlacedEvent, QuestionError};
 
 /// What the engine stands on.
 #[derive(Clone, Debug)]
@@ -25,6 +41,8 @@ pub struct EngineParts {
     pub activations: Arc<dyn ActivationSink>,
     /// The time.
     pub clock: Clock,
+    /// Folder of checkpoints; without one, each start reads the whole log.
+    pub checkpoints: Option<PathBuf>,
 }
 
 /// Where the time comes from, unix milliseconds.
@@ -35,6 +53,29 @@ pub struct Clock(pub Arc<dyn Fn() -> u64 + Send + Sync>);
 #[derive(Clone, Debug)]
 pub struct Engine {
     intake: Arc<Intake>,
+    parts: EngineParts,
+    config: EngineConfig,
+    checkpoints: Option<Checkpoints>,
+    /// What was recovered, until deliveries begin.
+    recovered: Arc<Mutex<Option<Recovered>>>,
+    running: Arc<OnceLock<Running>>,
+}
+
+/// Deliveries as they were recovered, and what they want done.
+#[derive(Debug)]
+struct Recovered {
+    core: Deliveries,
+    effects: Vec<DeliveryEffect>,
+}
+
+/// Deliveries under way.
+#[derive(Debug)]
+struct Running {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<DeliveryInput>,
+    tickets: Tickets,
+    stop: CancellationToken,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// The engine could not be opened.
@@ -43,6 +84,12 @@ pub enum OpenError {
     /// The log did not give what it holds.
     #[error("reading the event log failed")]
     Read(#[from] ReadError),
+    /// The folder of checkpoints cannot be used.
+    #[error("reading the checkpoints failed")]
+    Checkpoints(#[from] std::io::Error),
+    /// Deliveries were begun already.
+    #[error("deliveries were begun already")]
+    Started,
 }
 
 impl Engine {
@@ -53,7 +100,89 @@ impl Engine {
     pub async fn open(parts: EngineParts, config: EngineConfig) -> Result<Self, OpenError> {
         let mut core = Ingest::new(config.ingest.clone(), parts.log.uid());
         remember(&mut core, &*parts.log, &config, &parts.clock).await?;
-        Ok(Self { intake: Arc::new(Intake::new(core, parts.log, parts.clock)) })
+        let checkpoints = parts.checkpoints.as_deref().map(Checkpoints::open).transpose()?;
+        let recovered = recover(&*parts.log, &config, checkpoints.as_ref()).await?;
+        let intake = Intake::new(core, Arc::clone(&parts.log), parts.clock.clone());
+        Ok(Self {
+            intake: Arc::new(intake),
+            parts,
+            config,
+            checkpoints,
+            recovered: Arc::new(Mutex::new(Some(recovered))),
+            running: Arc::new(OnceLock::new()),
+        })
+    }
+
+    /// Begins to deliver. The rules must have been put before; call it inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`OpenError::Started`].
+    pub fn start(&self, invoker: Arc<dyn ActionInvoker>) -> Result<(), OpenError> {
+        let recovered = self.recovered.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Recovered { mut core, mut effects } = recovered.ok_or(OpenError::Started)?;
+        let rules = self.intake.with(|ingest| ingest.index.rules());
+        core.resume(rules, self.parts.clock.now_ms(), &mut effects);
+        let shared = Shared::new(
+            DispatchParts {
+                log: Arc::clone(&self.parts.log),
+                activations: Arc::clone(&self.parts.activations),
+                invoker,
+                clock: self.parts.clock.clone(),
+                intake: Arc::clone(&self.intake),
+            },
+            core,
+        );
+        let tickets = Tickets::default();
+        let stop = CancellationToken::new();
+        let (driver, commands) = Driver::new(Arc::clone(&shared), tickets.clone(), effects);
+        let upkeep = upkeep::keep(
+            Arc::clone(&shared),
+            self.config.clone(),
+            self.checkpoints.clone(),
+            commands.clone(),
+            stop.clone(),
+        );
+        let tasks = Mutex::new(vec![tokio::spawn(driver.run(stop.clone())), tokio::spawn(upkeep)]);
+        let running = Running { shared, commands, tickets, stop, tasks };
+        self.running.set(running).map_err(|_second| OpenError::Started)
+    }
+
+    /// Returns with the cause when the engine cannot go on: its log or its records failed. Then
+    /// the program must end; the next start recovers.
+    pub async fn failed(&self) -> Arc<str> {
+        let deliveries = async {
+            match self.running.get() {
+                Some(running) => running.shared.failed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            cause = self.parts.log.failed() => cause,
+            cause = deliveries => cause,
+        }
+    }
+
+    /// Begins no more attempts, and returns when those under way have ended and what they came to
+    /// is durable.
+    pub async fn shutdown(&self) {
+        let Some(running) = self.running.get() else { return };
+        running.stop.cancel();
+        let tasks =
+            std::mem::take(&mut *running.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task of the engine panicked");
+            }
+        }
+        self.intake.drained().await;
+        upkeep::save(&running.shared, self.checkpoints.as_ref()).await;
+    }
+
+    /// Tells deliveries of a change, once they have begun.
+    fn tell(&self, input: DeliveryInput) {
+        if let Some(running) = self.running.get() {
+            running.shared.change(input);
+        }
     }
 
     /// Puts a trigger into the index, in the place of the one of its name. Events accepted after
@@ -70,12 +199,29 @@ impl Engine {
     /// Puts a rule into the index, in the place of the one of its name. Events accepted after
     /// this call see it; attempts made after it follow it.
     pub fn put_rule(&self, rule: Rule) {
-        self.intake.with(|ingest| ingest.index.put_rule(Arc::new(rule)));
+        let rule = Arc::new(rule);
+        let (name, uid) = (rule.name.clone(), rule.uid);
+        let former = self.intake.with(|ingest| {
+            let former = ingest.index.rule(&rule.namespace, &name).map(|former| former.uid);
+            ingest.index.put_rule(Arc::clone(&rule));
+            former
+        });
+        if let Some(former) = former.filter(|former| *former != uid) {
+            self.rule_gone(rule.namespace.clone(), former);
+        }
+        self.tell(DeliveryInput::RuleChanged(rule));
+    }
+
+    fn rule_gone(&self, namespace: Namespace, uid: EntityUid) {
+        self.tell(DeliveryInput::RuleRemoved { namespace, uid });
     }
 
     /// Takes a rule out: what was not dispatched ends with the outcome "rule deleted".
     pub fn remove_rule(&self, namespace: &Namespace, name: &EntityName) {
-        self.intake.with(|ingest| ingest.index.remove_rule(namespace, name));
+        let gone = self.intake.with(|ingest| ingest.index.remove_rule(namespace, name));
+        if let Some(rule) = gone {
+            self.rule_gone(namespace.clone(), rule.uid);
+        }
     }
 
     /// Accepts a batch, all of it or nothing; returns when it is durable. One answer an event, in
@@ -86,6 +232,44 @@ impl Engine {
     pub async fn ingest(&self, events: Vec<Incoming>) -> Result<Vec<Accepted>, IngestError> {
         self.intake.ingest(events, None).await
     }
+}
+
+/// Most items and bytes of one page of recovery.
+const RECOVERY_PAGE: ReadLimit = ReadLimit { items: 16_384, bytes: 8 << 20 };
+
+/// The newest checkpoint that can be read, and what the log says of progress behind it.
+async fn recover(
+    log: &dyn EventLog,
+    config: &EngineConfig,
+    checkpoints: Option<&Checkpoints>,
+) -> Result<Recovered, OpenError> {
+    let mut effects = Vec::new();
+    let kept = checkpoints.map(Checkpoints::load).transpose()?.unwrap_or_default();
+    let mut restored = None;
+    for checkpoint in &kept {
+        match Deliveries::restore(config.delivery.clone(), log.uid(), checkpoint, &mut effects) {
+            Ok(core) => {
+                restored = Some(core);
+                break;
+            }
+            Err(error) => {
+                effects.clear();
+                tracing::warn!(%error, "a checkpoint cannot be used");
+            }
+        }
+    }
+    let begin = || Deliveries::new(config.delivery.clone(), log.uid(), log.begin());
+    let mut core = restored.unwrap_or_else(begin);
+    let end = log.end();
+    while !core.applied().covers(&end) {
+        let page = log.read(core.applied(), RECOVERY_PAGE).await?;
+        let stuck = page.next == *core.applied();
+        core.recover(page.items, page.next, &mut effects);
+        if stuck {
+            break;
+        }
+    }
+    Ok(Recovered { core, effects })
 }
 
 async fn remember(

@@ -84,6 +84,13 @@ impl RuleIndex {
         self.namespaces.get(ns)?.triggers.get(name)
     }
 
+    /// Every rule.
+    #[must_use]
+    pub fn rules(&self) -> Vec<Arc<Rule>> {
+        let all = self.namespaces.values().flat_map(|index| index.rules.values());
+        all.map(Arc::clone).collect()
+    }
+
     /// The rule of that name.
     #[must_use]
     pub fn rule(&self, namespace: &Namespace, name: &EntityName) -> Option<&Arc<Rule>> {

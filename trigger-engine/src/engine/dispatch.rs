@@ -1,0 +1,395 @@
+//! The shell of delivery: one task that owns what is under way, and carries out what the core wants.
+
+mod attempt;
+mod reads;
+mod triggers;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use evoke_event_log::{
+    Append, AppendError, Appended, EventLog, Page, ReadError, ReadLimit, SegmentId,
+};
+use tokio::{
+    sync::{Notify, mpsc, oneshot, watch},
+    task::{JoinError, JoinSet},
+};
+
+use super::{Clock, intake::Intake};
+use crate::{
+    activations::{ActivationSink, ActivationSinkError},
+    delivery::{CommandError, Deliveries, DeliveryEffect, DeliveryInput, Ticket},
+    invoker::ActionInvoker,
+};
+use attempt::AttemptDone;
+
+/// Wishes that may wait for the driver; who wishes more waits.
+const COMMANDS: usize = 256;
+/// Most items and bytes of one page of the log.
+const PAGE: ReadLimit = ReadLimit { items: 1_024, bytes: 4 << 20 };
+/// Longest sleep of an idle driver; a clock that stepped is noticed after it.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What deliveries stand on.
+pub(crate) struct DispatchParts {
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) activations: Arc<dyn ActivationSink>,
+    pub(crate) invoker: Arc<dyn ActionInvoker>,
+    pub(crate) clock: Clock,
+    pub(crate) intake: Arc<Intake>,
+}
+
+/// What the driver and the questioners share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) activations: Arc<dyn ActivationSink>,
+    pub(crate) invoker: Arc<dyn ActionInvoker>,
+    pub(crate) clock: Clock,
+    pub(crate) intake: Arc<Intake>,
+    core: Mutex<Deliveries>,
+    /// Changes of rules that the driver has not taken yet; whoever makes them takes turns.
+    changes: Mutex<VecDeque<DeliveryInput>>,
+    changed: Notify,
+    failure: watch::Sender<Option<Arc<str>>>,
+}
+
+/// Who waits for the answer to a command.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tickets(Arc<Mutex<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    last: Ticket,
+    by_ticket: HashMap<Ticket, oneshot::Sender<Result<(), CommandError>>>,
+}
+
+/// The task.
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    inbox: mpsc::Receiver<DeliveryInput>,
+    attempts: JoinSet<AttemptDone>,
+    reads: JoinSet<Result<DeliveryInput, Cause>>,
+    tickets: Tickets,
+    flush: Option<Boxed<Result<(), ActivationSinkError>>>,
+    append: Option<Boxed<Result<Appended, AppendError>>>,
+    page: Option<Boxed<Result<Page, ReadError>>>,
+    inputs: VecDeque<DeliveryInput>,
+    first: Vec<DeliveryEffect>,
+}
+
+/// What the driver was told.
+enum Told {
+    Input(DeliveryInput),
+    Attempt(Result<AttemptDone, JoinError>),
+    Read(Result<Result<DeliveryInput, Cause>, JoinError>),
+    Flushed(Result<(), ActivationSinkError>),
+    Appended(Result<Appended, AppendError>),
+    Page(Result<Page, ReadError>),
+    Change,
+    Time,
+    Stop,
+}
+
+// === impl Tickets ===
+
+impl Tickets {
+    /// A new ticket, and its answer when it comes.
+    pub(crate) fn take(&self) -> (Ticket, oneshot::Receiver<Result<(), CommandError>>) {
+        let (sender, answer) = oneshot::channel();
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.last += 1;
+        let ticket = waiting.last;
+        waiting.by_ticket.insert(ticket, sender);
+        (ticket, answer)
+    }
+
+    fn answer(&self, ticket: Ticket, answer: Result<(), CommandError>) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = waiting.by_ticket.remove(&ticket)
+            && sender.send(answer).is_err()
+        {
+            tracing::debug!(ticket, "nobody waits for the answer to a command any more");
+        }
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    pub(crate) fn new(parts: DispatchParts, core: Deliveries) -> Arc<Self> {
+        let DispatchParts { log, activations, invoker, clock, intake } = parts;
+        let core = Mutex::new(core);
+        let (changes, changed) = (Mutex::default(), Notify::new());
+        let failure = watch::Sender::new(None);
+        Arc::new(Self { log, activations, invoker, clock, intake, core, changes, changed, failure })
+    }
+
+    /// Tells the driver of a change without waiting for it.
+    pub(crate) fn change(&self, input: DeliveryInput) {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push_back(input);
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn core(&self) -> MutexGuard<'_, Deliveries> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The engine cannot go on.
+    pub(crate) fn fail(&self, cause: &dyn std::fmt::Display) {
+        tracing::error!(%cause, "deliveries cannot go on");
+        self.failure.send_replace(Some(cause.to_string().into()));
+    }
+
+    /// Returns with the cause when the engine cannot go on.
+    pub(crate) async fn failed(&self) -> Arc<str> {
+        let mut failure = self.failure.subscribe();
+        let failed = failure.wait_for(Option::is_some).await;
+        failed.ok().and_then(|cause| cause.clone()).unwrap_or_else(|| "closed".into())
+    }
+}
+
+// === impl Driver ===
+
+impl Driver {
+    /// A driver, and where it is told what to do; `first` is what it begins with.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        tickets: Tickets,
+        first: Vec<DeliveryEffect>,
+    ) -> (Self, mpsc::Sender<DeliveryInput>) {
+        let (sender, inbox) = mpsc::channel(COMMANDS);
+        let driver = Self {
+            shared,
+            inbox,
+            attempts: JoinSet::new(),
+            reads: JoinSet::new(),
+            tickets,
+            flush: None,
+            append: None,
+            page: None,
+            inputs: VecDeque::from([DeliveryInput::Capacity(usize::MAX)]),
+            first,
+        };
+        (driver, sender)
+    }
+
+    /// Delivers until told to stop and what is under way has ended, or until it cannot go on.
+    pub(crate) async fn run(mut self, stop: tokio_util::sync::CancellationToken) {
+        let mut stopping = false;
+        loop {
+            if let Err(cause) = self.pump().await {
+                self.shared.fail(&cause);
+                return;
+            }
+            if stopping && self.is_idle() {
+                return;
+            }
+            self.read_on(stopping);
+            match self.next(&stop, stopping).await {
+                Told::Stop => {
+                    stopping = true;
+                    self.inputs.push_back(DeliveryInput::Capacity(0));
+                }
+                told => {
+                    if let Err(cause) = self.take(told).and_then(|()| self.take_more()) {
+                        self.shared.fail(&cause);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        let core = self.shared.core();
+        core.running() == 0 && core.unsettled() == 0
+    }
+
+    /// Steps the core through what happened, and carries out what it wants, in order.
+    async fn pump(&mut self) -> Result<(), ActivationSinkError> {
+        let mut effects = std::mem::take(&mut self.first);
+        for effect in effects.drain(..) {
+            self.carry_out(effect).await?;
+        }
+        while let Some(input) = self.inputs.pop_front() {
+            let now_ms = self.shared.clock.now_ms();
+            self.shared.core().step(input, now_ms, &mut effects);
+            for effect in effects.drain(..) {
+                self.carry_out(effect).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn carry_out(&mut self, effect: DeliveryEffect) -> Result<(), ActivationSinkError> {
+        match effect {
+            DeliveryEffect::Start(start) => {
+                let shared = Arc::clone(&self.shared);
+                self.attempts.spawn(attempt::make(shared, *start));
+            }
+            DeliveryEffect::RecordTriggers { position, event, accepted_ms } => {
+                for record in triggers::records(self.shared.log.uid(), position, &event, accepted_ms) {
+                    self.shared.activations.stage(record).await?;
+                }
+            }
+            DeliveryEffect::Flush => {
+                let activations = Arc::clone(&self.shared.activations);
+                self.flush = Some(Box::pin(async move { activations.flush().await }));
+            }
+            DeliveryEffect::Append(append) => self.submit(append),
+            DeliveryEffect::Announce { id, namespace, trigger } => {
+                let shared = Arc::clone(&self.shared);
+                self.reads.spawn(reads::announce(shared, id, namespace, trigger));
+            }
+            DeliveryEffect::ReadRange { replay, limit } => {
+                self.reads.spawn(reads::range(Arc::clone(&self.shared), *replay, limit));
+            }
+            DeliveryEffect::ReadHome { id, home } => {
+                self.reads.spawn(reads::home(Arc::clone(&self.shared.log), id, home));
+            }
+            DeliveryEffect::DropSegment(segment) => self.drop_segment(segment),
+            DeliveryEffect::CloseIntake { namespace, cap } => {
+                self.shared.intake.set_closed(namespace, Some(cap));
+            }
+            DeliveryEffect::OpenIntake { namespace } => {
+                self.shared.intake.set_closed(namespace, None);
+            }
+            DeliveryEffect::Answer { ticket, answer } => self.tickets.answer(ticket, answer),
+        }
+        Ok(())
+    }
+
+    fn submit(&mut self, append: Append) {
+        let pending = self.shared.log.submit(append);
+        self.append = Some(Box::pin(pending));
+    }
+
+    fn drop_segment(&mut self, segment: SegmentId) {
+        let log = Arc::clone(&self.shared.log);
+        self.reads.spawn(async move {
+            if let Err(error) = log.drop_segment(segment).await {
+                tracing::warn!(%error, "a segment of the log stays");
+            }
+            Ok(DeliveryInput::Tick)
+        });
+    }
+}
+
+impl Driver {
+    /// Asks for the next page where one is wanted and none is on its way.
+    fn read_on(&mut self, stopping: bool) {
+        if stopping || self.page.is_some() || !self.shared.core().wants_items() {
+            return;
+        }
+        let from = self.shared.core().loaded().clone();
+        let log = Arc::clone(&self.shared.log);
+        self.page = Some(Box::pin(async move {
+            log.watch().past(&from).await?;
+            log.read(&from, PAGE).await
+        }));
+    }
+
+    async fn next(
+        &mut self,
+        stop: &tokio_util::sync::CancellationToken,
+        stopping: bool,
+    ) -> Told {
+        let sleep = self.sleep();
+        tokio::select! {
+            biased;
+            Some(done) = self.attempts.join_next() => Told::Attempt(done),
+            done = some(&mut self.flush) => Told::Flushed(done),
+            done = some(&mut self.append) => Told::Appended(done),
+            done = some(&mut self.page) => Told::Page(done),
+            Some(done) = self.reads.join_next() => Told::Read(done),
+            Some(input) = self.inbox.recv() => Told::Input(input),
+            () = self.shared.changed.notified() => Told::Change,
+            () = stop.cancelled(), if !stopping => Told::Stop,
+            () = tokio::time::sleep(sleep) => Told::Time,
+        }
+    }
+
+    fn sleep(&self) -> Duration {
+        let due = self.shared.core().wake_at();
+        let now_ms = self.shared.clock.now_ms();
+        let until = due.map(|due| Duration::from_millis(due.saturating_sub(now_ms)));
+        until.unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP)
+    }
+
+    fn take(&mut self, told: Told) -> Result<(), Cause> {
+        let input = match told {
+            Told::Input(input) => input,
+            Told::Attempt(done) => attempt::input(done?)?,
+            Told::Read(done) => done??,
+            Told::Flushed(done) => {
+                self.flush = None;
+                done?;
+                DeliveryInput::Flushed
+            }
+            Told::Appended(done) => {
+                self.append = None;
+                match done {
+                    Ok(appended) => DeliveryInput::Durable { positions: appended.positions },
+                    Err(AppendError::Busy { .. } | AppendError::Full) => {
+                        DeliveryInput::AppendRefused
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Told::Page(done) => {
+                self.page = None;
+                let page = done?;
+                DeliveryInput::Loaded { items: page.items, next: page.next }
+            }
+            Told::Time => DeliveryInput::Tick,
+            Told::Change | Told::Stop => return Ok(()),
+        };
+        self.inputs.push_back(input);
+        Ok(())
+    }
+
+    /// What else is there already goes into the same turn, so that effects come in groups.
+    fn take_more(&mut self) -> Result<(), Cause> {
+        while let Some(done) = self.attempts.try_join_next() {
+            self.inputs.push_back(attempt::input(done?)?);
+        }
+        while let Ok(input) = self.inbox.try_recv() {
+            self.inputs.push_back(input);
+        }
+        let mut changes = self.shared.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        // First: a delivery that begins now follows the rule as it is now.
+        while let Some(change) = changes.pop_back() {
+            self.inputs.push_front(change);
+        }
+        Ok(())
+    }
+}
+
+/// Why deliveries cannot go on.
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error("a task of the engine failed: {0}")]
+    Task(#[from] JoinError),
+    #[error(transparent)]
+    Records(#[from] ActivationSinkError),
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Waits for what is under way; for ever where nothing is.
+async fn some<T>(under_way: &mut Option<Boxed<T>>) -> T {
+    match under_way {
+        Some(work) => work.await,
+        None => std::future::pending().await,
+    }
+}

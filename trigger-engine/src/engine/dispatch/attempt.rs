@@ -1,0 +1,87 @@
+//! One attempt: the event at hand or read, the action invoked, the record staged.
+
+use std::sync::Arc;
+
+use evoke_schemas::KeyValues;
+
+use super::Shared;
+use crate::{
+    activations::ActivationSinkError,
+    delivery::{DeliveryInput, Start},
+    engine::intake::read_event,
+    incoming::Target,
+    invoker::{Attempt, Verdict},
+    record::{DeliveryId, StoredEvent},
+};
+
+/// How an attempt went.
+pub(super) struct AttemptDone {
+    id: DeliveryId,
+    end: End,
+}
+
+enum End {
+    Verdict(Verdict),
+    Unreadable,
+    NotStaged(ActivationSinkError),
+}
+
+/// Makes the attempt.
+pub(super) async fn make(shared: Arc<Shared>, start: Start) -> AttemptDone {
+    let id = start.id;
+    let event = match start.body.clone() {
+        Some(event) => Some(event),
+        None => read_event(Arc::clone(&shared.log), start.home).await,
+    };
+    let Some(event) = event else { return AttemptDone { id, end: End::Unreadable } };
+    let Some(attempt) = attempt(&shared, &start, event) else {
+        return AttemptDone { id, end: End::Unreadable };
+    };
+    let ended = shared.invoker.invoke(attempt).await;
+    let end = match ended.activation {
+        None => End::Verdict(ended.verdict),
+        Some(record) => match shared.activations.stage(record).await {
+            Ok(()) => End::Verdict(ended.verdict),
+            Err(error) => End::NotStaged(error),
+        },
+    };
+    AttemptDone { id, end }
+}
+
+/// What the core is told of it.
+pub(super) fn input(done: AttemptDone) -> Result<DeliveryInput, ActivationSinkError> {
+    let id = done.id;
+    match done.end {
+        End::Verdict(verdict) => Ok(DeliveryInput::AttemptEnded { id, verdict }),
+        End::Unreadable => Ok(DeliveryInput::Unreadable { id }),
+        End::NotStaged(error) => Err(error),
+    }
+}
+
+fn attempt(shared: &Shared, start: &Start, event: Arc<StoredEvent>) -> Option<Attempt> {
+    let (action, rule, trigger) = match (&start.rule, &event.target) {
+        (Some(rule), _) => {
+            (rule.action.clone(), Some(rule.name.clone()), Some(rule.trigger.name.clone()))
+        }
+        (None, Target::Action(action)) => (action.clone(), None, None),
+        (None, Target::Trigger(_) | Target::Hub) => return None,
+    };
+    let parameters = trigger.and_then(|name| {
+        shared.intake.with(|ingest| {
+            let indexed = ingest.index.trigger(&event.namespace, &name);
+            indexed.map(|trigger| Arc::clone(trigger.parameters()))
+        })
+    });
+    Some(Attempt {
+        activation_id: start.activation_id,
+        namespace: event.namespace.clone(),
+        action,
+        rule,
+        trigger_parameters: parameters.unwrap_or_else(|| Arc::new(KeyValues::default())),
+        position: start.id.position,
+        occasion: start.id.occasion,
+        attempt: start.attempt,
+        accepted_ms: start.accepted_ms,
+        event,
+    })
+}
