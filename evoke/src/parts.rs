@@ -86,6 +86,7 @@ impl Parts {
             clock,
             build: env!("CARGO_PKG_VERSION").to_owned(),
         });
+        hub.answer_from(Arc::new(engine.clone()));
         Ok(Self { stores, engine, invoker, invocations, supervisor, hub, sandbox_api, isolation })
     }
 }
@@ -150,6 +151,7 @@ async fn open_engine(
         log,
         activations: Arc::new(Records::new(stores.activations.clone())),
         clock: Clock::system(),
+        checkpoints: Some(directory.join("checkpoints")),
     };
     Ok(Engine::open(parts, config).await?)
 }

@@ -27,8 +27,8 @@ Try, in another terminal:
     -H 'ce-specversion: 1.0' -H 'ce-id: order-1' -H 'ce-source: /shop' -H 'ce-type: order.placed' \\
     -H 'content-type: application/json' -d '{{\"item\": \"tea\", \"count\": 2}}'
 
-  {program} --data {data} event list
-  {program} --data {data} activation list
+  {program} event list --data {data}
+  {program} activation list --data {data}
 
 Activations as they happen (Ctrl-C ends the hub):
 "

@@ -1,5 +1,7 @@
 //! The port to what became of events: asked by the API, answered by the engine.
 
+mod engine;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
