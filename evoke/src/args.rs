@@ -7,15 +7,16 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Events in, functions invoked, nothing lost.
 #[derive(Debug, Parser)]
 #[command(name = "evoke", version, about, propagate_version = true, subcommand_required = true)]
-pub struct Program {
+pub(crate) struct Program {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// What the program can do: run the hub, keep its directory, or speak to a running one.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+#[expect(clippy::large_enum_variant, reason = "made once, of the command line")]
+pub(crate) enum Command {
     /// Run the hub on a data directory.
     Up(Box<Up>),
     /// Keep the keys of namespaces.
@@ -31,63 +32,63 @@ pub enum Command {
 
 /// Settings of `evoke up`; each can also come from the environment.
 #[derive(Debug, Args)]
-pub struct Up {
+pub(crate) struct Up {
     /// Directory of everything that is kept.
     #[arg(long, value_name = "DIR", env = "EVOKE_DATA", default_value = "data")]
-    pub data: PathBuf,
+    pub(crate) data: PathBuf,
     /// Address of the API; other than loopback wants --tls-cert and --tls-key, or --insecure.
     #[arg(long, value_name = "HOST:PORT", env = "EVOKE_LISTEN", default_value = "127.0.0.1:3233")]
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// Serve plain HTTP on an address that others can reach.
     #[arg(long, env = "EVOKE_INSECURE")]
-    pub insecure: bool,
+    pub(crate) insecure: bool,
     /// Certificate chain, PEM.
     #[arg(long, value_name = "FILE", env = "EVOKE_TLS_CERT")]
-    pub tls_cert: Option<PathBuf>,
+    pub(crate) tls_cert: Option<PathBuf>,
     /// Private key, PEM.
     #[arg(long, value_name = "FILE", env = "EVOKE_TLS_KEY")]
-    pub tls_key: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
     /// Accept OpenWhisk's two well-known keys (`guest`, `whisk.system`); loopback only.
     #[arg(long, env = "EVOKE_DEV_KEYS")]
-    pub dev_keys: bool,
+    pub(crate) dev_keys: bool,
     /// Manifest to apply once the hub is ready.
     #[arg(long, value_name = "FILE")]
-    pub apply: Option<PathBuf>,
+    pub(crate) apply: Option<PathBuf>,
     /// Print what to try, then each activation as it happens.
     #[arg(long)]
-    pub follow: bool,
+    pub(crate) follow: bool,
     /// Run functions without namespaces or seccomp where the machine refuses them. Dangerous.
     #[arg(long, env = "EVOKE_ALLOW_UNISOLATED")]
-    pub allow_unisolated: bool,
+    pub(crate) allow_unisolated: bool,
     /// Whether functions may reach the outside.
     #[arg(long, value_name = "WHICH", env = "EVOKE_NETWORK", default_value = "egress")]
-    pub network: NetworkChoice,
+    pub(crate) network: NetworkChoice,
     /// Private network that functions may reach all the same, such as 10.1.0.0/16; repeatable.
     #[arg(long, value_name = "CIDR", env = "EVOKE_ALLOW_NETWORK", value_delimiter = ',')]
-    pub allow_network: Vec<String>,
+    pub(crate) allow_network: Vec<String>,
     /// Memory for all sandboxes together, in MB; default: three fifths of the machine's.
     #[arg(long, value_name = "MB", env = "EVOKE_SANDBOX_MEMORY")]
-    pub sandbox_memory: Option<u64>,
+    pub(crate) sandbox_memory: Option<u64>,
     /// Most bytes of the event log on disk, in MB; past it intake answers 429.
     #[arg(long, value_name = "MB", env = "EVOKE_LOG_SIZE", default_value_t = 20_480)]
-    pub log_size: u64,
+    pub(crate) log_size: u64,
     /// How long events are kept, in hours.
     #[arg(long, value_name = "HOURS", env = "EVOKE_LOG_AGE", default_value_t = 168)]
-    pub log_age: u64,
+    pub(crate) log_age: u64,
     /// How long activation records are kept, in hours.
     #[arg(long, value_name = "HOURS", env = "EVOKE_ACTIVATION_AGE", default_value_t = 168)]
-    pub activation_age: u64,
+    pub(crate) activation_age: u64,
     /// Form of the hub's own log, on standard error.
     #[arg(long, value_name = "FORM", env = "EVOKE_LOG_FORMAT", default_value = "text")]
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
     /// What is logged: error, warn, info, debug, or a filter such as `info,evoke_feeds=debug`.
     #[arg(long, value_name = "LEVEL", env = "EVOKE_LOG", default_value = "info")]
-    pub log_level: String,
+    pub(crate) log_level: String,
 }
 
 /// The outside, for functions that say nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum NetworkChoice {
+pub(crate) enum NetworkChoice {
     /// The outside and the API; never the host, other sandboxes or private networks.
     Egress,
     /// The API only.
@@ -96,7 +97,7 @@ pub enum NetworkChoice {
 
 /// Form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people.
     Text,
     /// One JSON object a line.
@@ -105,7 +106,7 @@ pub enum LogFormat {
 
 /// `evoke key …`
 #[derive(Debug, Subcommand)]
-pub enum Key {
+pub(crate) enum Key {
     /// Make a namespace and print its key as `uuid:key`.
     Add {
         /// Name of the namespace.
@@ -118,7 +119,7 @@ pub enum Key {
 
 /// `evoke log …`
 #[derive(Debug, Subcommand)]
-pub enum Log {
+pub(crate) enum Log {
     /// Check every checksum and the hash chain of a log that no hub has open.
     Verify {
         /// Directory of the hub.

@@ -16,34 +16,34 @@ const MIN_SANDBOX_MEMORY: u64 = 256;
 const MIN_LOG_SIZE: u64 = 256;
 
 /// Settings that fit together.
-pub struct Settings {
+pub(crate) struct Settings {
     /// Directory of everything that is kept.
-    pub data: PathBuf,
+    pub(crate) data: PathBuf,
     /// Address of the API.
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// Certificate of the API.
-    pub tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<TlsAcceptor>,
     /// Whether OpenWhisk's well-known keys are accepted.
-    pub dev_keys: bool,
+    pub(crate) dev_keys: bool,
     /// What the sandboxes may do.
-    pub sandbox: evoke_sandbox::Config,
+    pub(crate) sandbox: evoke_sandbox::Config,
     /// Memory for all sandboxes together, where set. Unit: MB.
-    pub sandbox_memory: Option<u64>,
+    pub(crate) sandbox_memory: Option<u64>,
     /// Budget of the event log. Unit: bytes.
-    pub log_bytes: u64,
+    pub(crate) log_bytes: u64,
     /// How long events are kept.
-    pub log_age: Duration,
+    pub(crate) log_age: Duration,
     /// How long activation records are kept.
-    pub activation_age: Duration,
+    pub(crate) activation_age: Duration,
     /// Manifest to apply once ready.
-    pub apply: Option<PathBuf>,
+    pub(crate) apply: Option<PathBuf>,
     /// Whether activations are printed as they happen.
-    pub follow: bool,
+    pub(crate) follow: bool,
 }
 
 /// One setting that cannot be.
 #[derive(Debug, thiserror::Error)]
-pub enum SettingError {
+pub(crate) enum SettingError {
     /// Plain HTTP where others can reach it.
     #[error(
         "--listen {0} can be reached from outside: give --tls-cert and --tls-key, or --insecure for plain HTTP"
@@ -74,7 +74,7 @@ impl Settings {
     ///
     /// # Errors
     /// Every mistake at once.
-    pub fn check(up: &Up) -> Result<Self, Vec<SettingError>> {
+    pub(crate) fn check(up: &Up) -> Result<Self, Vec<SettingError>> {
         let mut wrong = Vec::new();
         let tls = certificate(up, &mut wrong);
         let loopback = up.listen.ip().is_loopback();

@@ -10,12 +10,12 @@ use std::{
 
 /// A data directory that can be used.
 #[derive(Debug, Clone)]
-pub struct Directory(PathBuf);
+pub(crate) struct Directory(PathBuf);
 
 /// The directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("data directory: cannot {what} {path}: {source}")]
-pub struct DirectoryError {
+pub(crate) struct DirectoryError {
     what: &'static str,
     path: PathBuf,
     source: io::Error,
@@ -26,7 +26,7 @@ impl Directory {
     ///
     /// # Errors
     /// Names the path.
-    pub fn open(path: &Path) -> Result<Self, DirectoryError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, DirectoryError> {
         let fail = |what, path: &Path| {
             let path = path.to_owned();
             move |source| DirectoryError { what, path, source }
@@ -42,13 +42,13 @@ impl Directory {
 
     /// The directory itself, absolute.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
     /// A place inside it.
     #[must_use]
-    pub fn join(&self, name: &str) -> PathBuf {
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
@@ -56,7 +56,7 @@ impl Directory {
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub fn credentials(&self) -> Result<Option<String>, DirectoryError> {
+    pub(crate) fn credentials(&self) -> Result<Option<String>, DirectoryError> {
         let path = self.join("credentials");
         match fs::read_to_string(&path) {
             Ok(text) => Ok(Some(text.trim().to_owned())),
@@ -69,7 +69,7 @@ impl Directory {
     ///
     /// # Errors
     /// Names the path.
-    pub fn keep_credentials(&self, key: &str) -> Result<(), DirectoryError> {
+    pub(crate) fn keep_credentials(&self, key: &str) -> Result<(), DirectoryError> {
         self.replace("credentials", key)
     }
 
@@ -77,13 +77,17 @@ impl Directory {
     ///
     /// # Errors
     /// Names the path.
-    pub fn keep_address(&self, address: SocketAddr, tls: bool) -> Result<(), DirectoryError> {
+    pub(crate) fn keep_address(
+        &self,
+        address: SocketAddr,
+        tls: bool,
+    ) -> Result<(), DirectoryError> {
         let scheme = if tls { "https" } else { "http" };
         self.replace("address", &format!("{scheme}://{address}"))
     }
 
     /// Takes the address away when the hub has ended.
-    pub fn forget_address(&self) {
+    pub(crate) fn forget_address(&self) {
         if let Err(error) = fs::remove_file(self.join("address")) {
             tracing::debug!(%error, "no address file to remove");
         }

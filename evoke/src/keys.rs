@@ -23,7 +23,7 @@ const SOCKET: &str = "control.sock";
 
 /// A namespace could not be made.
 #[derive(Debug, thiserror::Error)]
-pub enum KeyError {
+pub(crate) enum KeyError {
     /// Not a name.
     #[error("`{0}`: {1}")]
     Name(String, evoke_schemas::NameError),
@@ -64,7 +64,7 @@ enum Answered {
 ///
 /// # Errors
 /// [`KeyError`] says what to do.
-pub async fn add(directory: &Directory, namespace: &str) -> Result<String, KeyError> {
+pub(crate) async fn add(directory: &Directory, namespace: &str) -> Result<String, KeyError> {
     match UnixStream::connect(directory.join(SOCKET)).await {
         Ok(stream) => ask(stream, namespace).await,
         Err(_no_hub_runs) => {
@@ -98,7 +98,7 @@ async fn make(identities: &dyn Identities, name: &str) -> Result<String, KeyErro
 
 /// The running hub's end of the control socket.
 #[derive(Debug)]
-pub struct ControlSocket {
+pub(crate) struct ControlSocket {
     listener: UnixListener,
     path: PathBuf,
 }
@@ -108,7 +108,7 @@ impl ControlSocket {
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn bind(directory: &Directory) -> io::Result<Self> {
+    pub(crate) fn bind(directory: &Directory) -> io::Result<Self> {
         let path = directory.join(SOCKET);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -120,7 +120,7 @@ impl ControlSocket {
     }
 
     /// Answers one caller after the other until `stop`.
-    pub async fn serve(self, identities: Arc<dyn Identities>, stop: CancellationToken) {
+    pub(crate) async fn serve(self, identities: Arc<dyn Identities>, stop: CancellationToken) {
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,

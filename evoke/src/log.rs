@@ -10,7 +10,7 @@ use std::{
 ///
 /// # Errors
 /// Those of standard output and of JSON.
-pub fn verify(data: &Path, json: bool) -> Result<ExitCode, Box<dyn std::error::Error>> {
+pub(crate) fn verify(data: &Path, json: bool) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let report = evoke_event_log::verify::verify(&data.join("log"))?;
     let mut out = io::stdout().lock();
     if json {

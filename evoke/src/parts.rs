@@ -8,7 +8,7 @@ use evoke_controller::{
 use evoke_event_log::{EventLog, Retention, SegmentLog};
 use evoke_feeds::{Clock as FeedClock, EventSink, Supervisor, SystemClock};
 use evoke_invoker::Invoker;
-use evoke_sandbox::{IsolationReport, SandboxDriver};
+use evoke_sandbox::SandboxDriver;
 use evoke_trigger_engine::{Clock, Engine, EngineConfig, EngineParts};
 
 use crate::{config::Settings, directory::Directory, sandbox_api::SandboxApi, stores::Stores};
@@ -19,23 +19,21 @@ type Failure = Box<dyn std::error::Error>;
 const DRIVER: &str = "process";
 
 /// Everything that runs.
-pub struct Parts {
+pub(crate) struct Parts {
     /// What is kept.
-    pub stores: Stores,
+    pub(crate) stores: Stores,
     /// Accepts and delivers.
-    pub engine: Engine,
+    pub(crate) engine: Engine,
     /// Runs actions.
-    pub invoker: Invoker,
+    pub(crate) invoker: Invoker,
     /// The engine's way to the invoker.
-    pub invocations: Arc<Invocations>,
+    pub(crate) invocations: Arc<Invocations>,
     /// Runs feeds.
-    pub supervisor: Arc<Supervisor>,
+    pub(crate) supervisor: Arc<Supervisor>,
     /// Answers requests.
-    pub hub: Arc<Hub>,
+    pub(crate) hub: Arc<Hub>,
     /// The API in the sandboxes.
-    pub sandbox_api: Arc<SandboxApi>,
-    /// What isolates here.
-    pub isolation: IsolationReport,
+    pub(crate) sandbox_api: Arc<SandboxApi>,
 }
 
 impl Parts {
@@ -43,7 +41,7 @@ impl Parts {
     ///
     /// # Errors
     /// What cannot be opened, and why.
-    pub async fn open(settings: &Settings, directory: &Directory) -> Result<Self, Failure> {
+    pub(crate) async fn open(settings: &Settings, directory: &Directory) -> Result<Self, Failure> {
         // First of all the log, whose lock keeps a second hub out of the directory.
         let log = open_log(directory).await?;
         let sandbox_api = Arc::new(SandboxApi::default());
@@ -51,7 +49,6 @@ impl Parts {
             async { Stores::open(directory, settings.dev_keys).await.map_err(Failure::from) },
             open_driver(settings, directory, Arc::clone(&sandbox_api)),
         )?;
-        let isolation = driver.report();
         let invoker = open_invoker(settings, driver, &stores).await?;
         let engine = open_engine(settings, directory, log, &stores).await?;
         let clock: Arc<dyn FeedClock> = Arc::new(SystemClock);
@@ -60,11 +57,11 @@ impl Parts {
         let runner: Arc<dyn Runner> = Arc::new(invoker.clone());
         let invocations = Invocations::new(
             InvocationParts {
-                entities: stores.entities.clone(),
-                activations: stores.activations.clone(),
-                identities: stores.identities.clone(),
+                entities: Arc::clone(&stores.entities) as _,
+                activations: Arc::clone(&stores.activations) as _,
+                identities: Arc::clone(&stores.identities) as _,
                 manifest: Arc::clone(&manifest),
-                runners: Arc::new(Runners::new(evoke_placement::POLICIES[0], vec![runner])),
+                runners: Arc::new(Runners::new(policy()?, vec![runner])),
                 clock: Arc::clone(&clock),
             },
             &config,
@@ -74,21 +71,26 @@ impl Parts {
         let supervisor = Supervisor::new(registry, sink, Arc::clone(&clock));
         let hub = Hub::new(HubParts {
             config,
-            entities: stores.entities.clone(),
-            feeds: stores.entities.clone(),
-            activations: stores.activations.clone(),
-            code: stores.code.clone(),
-            identities: stores.identities.clone(),
+            entities: Arc::clone(&stores.entities) as _,
+            feeds: Arc::clone(&stores.entities) as _,
+            activations: Arc::clone(&stores.activations) as _,
+            code: Arc::clone(&stores.code) as _,
+            identities: Arc::clone(&stores.identities) as _,
             manifest,
             engine: engine.clone(),
             invocations: Arc::clone(&invocations),
-            feed_control: supervisor.clone(),
+            feed_control: Arc::clone(&supervisor) as _,
             clock,
             build: env!("CARGO_PKG_VERSION").to_owned(),
         });
         hub.answer_from(Arc::new(engine.clone()));
-        Ok(Self { stores, engine, invoker, invocations, supervisor, hub, sandbox_api, isolation })
+        Ok(Self { stores, engine, invoker, invocations, supervisor, hub, sandbox_api })
     }
+}
+
+/// The one policy, where there is one invoker.
+fn policy() -> Result<evoke_placement::Policy, Failure> {
+    evoke_placement::POLICIES.first().copied().ok_or_else(|| "no placement policy".into())
 }
 
 async fn open_log(directory: &Directory) -> Result<Arc<dyn EventLog>, Failure> {
@@ -128,7 +130,7 @@ async fn open_invoker(
         memory_mb: settings.sandbox_memory,
         ..evoke_invoker::Config::default()
     };
-    let code = Arc::new(StoredCode::new(stores.code.clone()));
+    let code = Arc::new(StoredCode::new(Arc::clone(&stores.code) as _));
     let invoker = Invoker::open(config, driver, code).await?;
     for runtime in invoker.runtimes().report() {
         tracing::debug!(?runtime, "runtime");
@@ -149,7 +151,7 @@ async fn open_engine(
     };
     let parts = EngineParts {
         log,
-        activations: Arc::new(Records::new(stores.activations.clone())),
+        activations: Arc::new(Records::new(Arc::clone(&stores.activations) as _)),
         clock: Clock::system(),
         checkpoints: Some(directory.join("checkpoints")),
     };

@@ -9,13 +9,13 @@ use crate::server::{Server, Share};
 
 /// Serves sandboxes once the server is there; the driver is made before it.
 #[derive(Debug, Default)]
-pub struct SandboxApi {
+pub(crate) struct SandboxApi {
     server: OnceLock<Server>,
 }
 
 impl SandboxApi {
     /// From now on sandboxes are served by `server`.
-    pub fn serve_with(&self, server: Server) {
+    pub(crate) fn serve_with(&self, server: Server) {
         if self.server.set(server).is_err() {
             tracing::error!("the sandboxes' API is served already");
         }

@@ -31,7 +31,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// Serves one router on many listeners.
 #[derive(Debug, Clone)]
-pub struct Server {
+pub(crate) struct Server {
     router: axum::Router,
     connections: TaskTracker,
     stop: CancellationToken,
@@ -39,7 +39,7 @@ pub struct Server {
 
 /// How many connections a listener takes.
 #[derive(Debug, Clone, Copy)]
-pub enum Share {
+pub(crate) enum Share {
     /// The API's own listener.
     Api,
     /// The listener inside one sandbox.
@@ -49,12 +49,12 @@ pub enum Share {
 impl Server {
     /// A server that ends with `stop`.
     #[must_use]
-    pub fn new(router: axum::Router, stop: CancellationToken) -> Self {
+    pub(crate) fn new(router: axum::Router, stop: CancellationToken) -> Self {
         Self { router, connections: TaskTracker::new(), stop }
     }
 
     /// Accepts until `until` or the whole server ends; requests under way are finished.
-    pub fn listen(
+    pub(crate) fn listen(
         &self,
         listener: TcpListener,
         tls: Option<TlsAcceptor>,
@@ -66,7 +66,7 @@ impl Server {
     }
 
     /// Returns when every connection has ended, at most after `within`.
-    pub async fn drained(&self, within: Duration) -> bool {
+    pub(crate) async fn drained(&self, within: Duration) -> bool {
         self.connections.close();
         tokio::time::timeout(within, self.connections.wait()).await.is_ok()
     }

@@ -15,20 +15,20 @@ const DEFAULT_NAMESPACE: &str = "guest";
 
 /// Everything that is kept beside the event log.
 #[derive(Debug)]
-pub struct Stores {
+pub(crate) struct Stores {
     /// Entities and feeds.
-    pub entities: Arc<EmbeddedEntities>,
+    pub(crate) entities: Arc<EmbeddedEntities>,
     /// Keys of namespaces.
-    pub identities: Arc<EmbeddedIdentities>,
+    pub(crate) identities: Arc<EmbeddedIdentities>,
     /// Activation records.
-    pub activations: Arc<EmbeddedActivations>,
+    pub(crate) activations: Arc<EmbeddedActivations>,
     /// Code by hash.
-    pub code: Arc<FileCode>,
+    pub(crate) code: Arc<FileCode>,
 }
 
 /// The stores cannot be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub(crate) enum OpenError {
     /// A store cannot be used; another hub may have it.
     #[error("cannot open the {what}: {source} (does another hub run on this directory?)")]
     Store {
@@ -53,7 +53,7 @@ impl Stores {
     ///
     /// # Errors
     /// Names the store.
-    pub async fn open(directory: &Directory, dev_keys: bool) -> Result<Self, OpenError> {
+    pub(crate) async fn open(directory: &Directory, dev_keys: bool) -> Result<Self, OpenError> {
         let (entities, identities) = open_entities(directory)?;
         make_default_namespace(&identities, directory).await?;
         let identities = if dev_keys { identities.with_development_keys() } else { identities };
@@ -91,7 +91,7 @@ async fn make_default_namespace(
 ///
 /// # Errors
 /// Names the store.
-pub fn open_entities(
+pub(crate) fn open_entities(
     directory: &Directory,
 ) -> Result<(EmbeddedEntities, EmbeddedIdentities), OpenError> {
     let failed = |what| move |source| OpenError::Store { what, source };

@@ -10,7 +10,7 @@ use crate::args::LogFormat;
 ///
 /// # Errors
 /// A filter that cannot be read.
-pub fn start(
+pub(crate) fn start(
     format: LogFormat,
     filter: &str,
 ) -> Result<(), tracing_subscriber::filter::ParseError> {

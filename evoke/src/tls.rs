@@ -7,7 +7,7 @@ use tokio_rustls::TlsAcceptor;
 
 /// A certificate that cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum TlsError {
+pub(crate) enum TlsError {
     /// The file is no PEM with what is wanted.
     #[error("{file} cannot be read as PEM: {source}")]
     Pem {
@@ -25,7 +25,7 @@ pub enum TlsError {
 ///
 /// # Errors
 /// Names the file that is wrong.
-pub fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
+pub(crate) fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
     let pem = |file: &Path| {
         let file = file.display().to_string();
         move |source| TlsError::Pem { file, source }

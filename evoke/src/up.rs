@@ -33,7 +33,7 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(600);
 ///
 /// # Errors
 /// What could not be opened or bound.
-pub async fn run(settings: Settings) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
     let signals = Signals::listen()?;
     let directory = Directory::open(&settings.data)?;
     let parts = Parts::open(&settings, &directory).await?;
@@ -47,10 +47,14 @@ pub async fn run(settings: Settings) -> Result<ExitCode, Failure> {
     let loaded = parts.hub.load().await?;
     tracing::info!(triggers = loaded.triggers, rules = loaded.rules, "entities loaded");
     server.listen(listener, settings.tls.clone(), Share::Api, stop.child_token());
-    parts.engine.start(parts.invocations.clone())?;
+    parts.engine.start(Arc::clone(&parts.invocations) as _)?;
     start_feeds(&parts).await?;
-    tasks.spawn(control.serve(parts.stores.identities.clone(), stop.clone()));
-    tasks.spawn(expire(parts.stores.activations.clone(), settings.activation_age, stop.clone()));
+    tasks.spawn(control.serve(Arc::clone(&parts.stores.identities) as _, stop.clone()));
+    tasks.spawn(expire(
+        Arc::clone(&parts.stores.activations),
+        settings.activation_age,
+        stop.clone(),
+    ));
     directory.keep_address(address, settings.tls.is_some())?;
     parts.hub.set_ready();
     tracing::info!(%address, data = %directory.path().display(), "ready");

@@ -10,7 +10,7 @@ use std::{
 ///
 /// # Errors
 /// Those of standard output.
-pub fn print(address: SocketAddr, tls: bool, data: &Path, program: &str) -> io::Result<()> {
+pub(crate) fn print(address: SocketAddr, tls: bool, data: &Path, program: &str) -> io::Result<()> {
     let scheme = if tls { "https" } else { "http" };
     let base = format!("{scheme}://{address}");
     let data = data.display();

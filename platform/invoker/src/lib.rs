@@ -23,6 +23,7 @@ mod runtimes;
 
 pub use code::{CodeError, CodeSource};
 pub use config::Config;
+pub use evoke_sandbox::Network;
 pub use invoker::Invoker;
 pub use manifest::{Family, Image, Kind, Manifest, ManifestError, StemCell};
 pub use run::{Outcome, PlatformFailure, Run, RunEnd, RunnableAction};

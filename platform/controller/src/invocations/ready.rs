@@ -8,8 +8,7 @@ use std::{
     },
 };
 
-use evoke_invoker::{Manifest, RunnableAction};
-use evoke_sandbox::Network;
+use evoke_invoker::{Manifest, Network, RunnableAction};
 use evoke_schemas::{
     Action, FullName, KeyValues, Package,
     action::{NETWORK_ANNOTATION, PROVIDE_API_KEY},
