@@ -23,6 +23,8 @@ use super::runners::{Runner, place_launcher};
 
 /// Interpreters of the control `runners`: two for each processor.
 const RUNNERS: usize = 4;
+/// Interpreters of the control `turns`.
+const TURNS: usize = 100;
 
 /// Runs the control of that name until the process is ended.
 ///
@@ -50,6 +52,15 @@ pub async fn run(name: &str, folder: &Path) -> io::Result<()> {
             let pool = Arc::new((Semaphore::new(RUNNERS), AsyncMutex::new(free)));
             serve(move |_| warm(Arc::clone(&pool))).await
         }
+        "turns" => {
+            let launcher = place_launcher(folder)?;
+            let mut runners = Vec::new();
+            for _ in 0..TURNS {
+                runners.push(AsyncMutex::new(Runner::start(&launcher).await?));
+            }
+            let runners = Arc::new(runners);
+            serve(move |body| one_of(Arc::clone(&runners), body)).await
+        }
         "cold" => {
             let launcher = place_launcher(folder)?;
             serve(move |_| {
@@ -59,9 +70,17 @@ pub async fn run(name: &str, folder: &Path) -> io::Result<()> {
             .await
         }
         _ => Err(io::Error::other(format!(
-            "unknown control `{name}` (known: append, runners, cold)"
+            "unknown control `{name}` (known: append, runners, turns, cold)"
         ))),
     }
+}
+
+/// Runs the one whose number the body is.
+async fn one_of(runners: Arc<Vec<AsyncMutex<Runner>>>, body: Bytes) -> io::Result<Bytes> {
+    let number = std::str::from_utf8(&body).ok().and_then(|text| text.parse::<usize>().ok());
+    let runner = number.and_then(|number| runners.get(number));
+    let runner = runner.ok_or_else(|| io::Error::other("no such runner"))?;
+    runner.lock().await.run().await.map(Bytes::from)
 }
 
 async fn warm(pool: Arc<(Semaphore, AsyncMutex<Vec<Runner>>)>) -> io::Result<Bytes> {

@@ -101,7 +101,7 @@ async fn prepared(program: &Path, folder: &Path) -> io::Result<Hub> {
     let trigger = json!({"annotations": [{"key": "subscription", "value": {"type": "hit"}}]});
     hub.must("PUT", "/api/v1/namespaces/_/triggers/hits", &trigger).await?;
     let rule = json!({"trigger": "/_/hits", "action": "/_/noop"});
-    hub.must("PUT", "/api/v1/namespaces/_/rules/hits", &rule).await?;
+    hub.must("PUT", "/api/v1/namespaces/_/rules/hits-noop", &rule).await?;
     Ok(hub)
 }
 

@@ -18,6 +18,7 @@ const MAX_FRAME: u32 = 1 << 20;
 #[derive(Debug)]
 pub struct Runner {
     channel: UnixStream,
+    calls: u32,
     _child: Child,
 }
 
@@ -47,13 +48,13 @@ impl Runner {
             .stdout(Stdio::null())
             .kill_on_drop(true)
             .spawn()?;
-        let mut runner = Self { channel: UnixStream::from_std(ours)?, _child: child };
+        let mut runner = Self { channel: UnixStream::from_std(ours)?, calls: 0, _child: child };
         runner.read().await?;
         let init = json!({"init": {
-            "name": "noop", "main": "main", "code": "function main() { return {} }",
-            "binary": false, "env": {}, "perRun": {},
+            "name": "noop", "main": "main", "binary": false, "env": {}, "perRun": {},
         }});
-        runner.call(init.to_string().as_bytes()).await?;
+        runner.send(init.to_string().as_bytes()).await?;
+        runner.call(b"function main() { return {} }").await?;
         Ok(runner)
     }
 
@@ -66,15 +67,23 @@ impl Runner {
     }
 
     async fn call(&mut self, frame: &[u8]) -> io::Result<Vec<u8>> {
+        self.send(frame).await?;
+        self.read().await
+    }
+
+    /// A frame: its length, the number of the call, what is said.
+    async fn send(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.calls += 1;
         let length = u32::try_from(frame.len()).map_err(io::Error::other)?;
         let mut bytes = length.to_be_bytes().to_vec();
+        bytes.extend_from_slice(&self.calls.to_be_bytes());
         bytes.extend_from_slice(frame);
-        self.channel.write_all(&bytes).await?;
-        self.read().await
+        self.channel.write_all(&bytes).await
     }
 
     async fn read(&mut self) -> io::Result<Vec<u8>> {
         let length = self.channel.read_u32().await?;
+        let _call = self.channel.read_u32().await?;
         if length > MAX_FRAME {
             return Err(io::Error::other("an answer too long"));
         }

@@ -1,4 +1,5 @@
-//! `bench --evoke PROGRAM [--dir DIR] [--only WORD]`: prints the table of `SPECIFICATION.md`.
+//! `bench --evoke PROGRAM [--dir DIR] [--only idle|calls|deliveries|ingest|restart]`: prints the table
+//! of `SPECIFICATION.md`, or a part of it.
 //!
 //! `bench control NAME DIR` is a control: this program again, as a process of its own.
 
@@ -38,8 +39,11 @@ async fn bench(arguments: &[String]) -> io::Result<()> {
     if wanted("idle") {
         rows.extend(idle_rows::idle(&program, &parent).await?);
     }
-    if wanted("invoke") {
-        rows.extend(invoke_rows::rows(&program, &parent).await?);
+    if wanted("calls") {
+        rows.extend(invoke_rows::calls(&program, &parent).await?);
+    }
+    if wanted("deliveries") {
+        rows.extend(invoke_rows::deliveries(&program, &parent).await?);
     }
     if wanted("ingest") {
         rows.extend(ingest_rows::rows(&program, &parent).await?);
