@@ -17,11 +17,12 @@ use evoke_tests::{
         place::Place,
         wait::{SOON, until},
     },
-    fault::error::FaultError,
+    fault::{error::FaultError, hub::Hub},
 };
 use serde_json::{Value, json};
 use tokio::{
     process::Command,
+    task::JoinSet,
     time::{Instant, timeout},
 };
 
@@ -190,53 +191,102 @@ async fn a_key_is_added_with_the_hub_running_or_not() -> Done {
 }
 
 /// Tells through the API in its sandbox that it has begun; then takes its time.
-const BEGUN: &str = "async function main() {
+const BEGUN: &str = "async function main({ wait = 1500 }) {
   const key = Buffer.from(process.env.__OW_API_KEY).toString('base64');
   const told = await fetch(process.env.__OW_API_HOST + '/api/v1/namespaces/_/triggers/begun', {
     method: 'POST', headers: { authorization: 'Basic ' + key },
   });
-  await new Promise(done => setTimeout(done, 1500));
+  await new Promise(done => setTimeout(done, wait));
   return { told: told.status };
 }";
 
-#[tokio::test]
-async fn a_stop_lets_requests_under_way_finish() -> Done {
-    let mut place = Place::new()?;
+/// A hub whose action `slow` tells when it has begun, with trigger `t` and rule `t-slow`.
+async fn with_slow_action(place: &Place) -> Result<(Hub, Caller), FaultError> {
     let (hub, caller) = place.start().await?;
     let action = json!({
         "exec": {"kind": "nodejs:default", "code": BEGUN},
         "annotations": [{"key": "provide-api-key", "value": true}],
     });
     entities::action(&caller, "slow", &action).await?;
+    trigger(&caller, "t", &json!({}), &["slow"], &Value::Null).await?;
     caller.put("triggers/begun", &json!({})).await?;
-    let answer = tokio::spawn({
-        let caller = caller.clone();
-        async move { call(&caller, "slow", &json!({})).await }
-    });
-    until("the call to run", SOON, async || {
+    Ok((hub, caller))
+}
+
+/// Waits until `slow` has begun so often.
+async fn begun(caller: &Caller, count: usize) -> Done {
+    until("the action to begin", SOON, async || {
         let begun = caller.get("events?trigger=begun").await?;
-        Ok(if begun == json!([]) { Err("no event".to_owned()) } else { Ok(()) })
+        let seen = begun.as_array().map_or(0, Vec::len);
+        Ok(if seen == count { Ok(()) } else { Err(format!("{seen} times instead of {count}")) })
     })
-    .await?;
+    .await
+}
+
+/// Calls under way at the stop.
+const CALLS: usize = 4;
+
+#[tokio::test]
+async fn a_stop_lets_requests_and_deliveries_under_way_finish() -> Done {
+    let place = Place::new()?;
+    let (hub, caller) = with_slow_action(&place).await?;
+    let mut answers = JoinSet::new();
+    for _ in 0..CALLS {
+        let caller = caller.clone();
+        answers.spawn(async move { call(&caller, "slow", &json!({})).await });
+    }
+    caller.post("triggers/t", &json!({})).await?;
+    begun(&caller, CALLS + 1).await?;
     let start = Instant::now();
     hub.stop().await?;
     let took = start.elapsed();
     assert!(took < ENDS_WITHIN, "{took:?}");
-    let reply = answer.await.expect("the caller's task")?;
-    assert_eq!(
-        reply.json()["response"]["result"],
-        json!({"told": 204}),
-        "{} {}",
-        reply.status,
-        reply.text()
-    );
+    let mut replies = Vec::new();
+    while let Some(answer) = answers.join_next().await {
+        let reply = answer.map_err(std::io::Error::from)??;
+        let result = &reply.json()["response"]["result"];
+        assert_eq!(result, &json!({"told": 204}), "{} {}", reply.status, reply.text());
+        replies.push(reply.json());
+    }
     assert!(caller.send(Ask::new("GET", "/healthz")).await.is_err(), "nobody listens any more");
+
     let (hub, caller) = place.start().await?;
-    let kept = record(&caller, &text(&reply.json(), "/activationId")).await?;
-    assert_eq!(kept["response"], reply.json()["response"], "its record outlives the stop");
-    hub.stop().await?;
-    place.done();
-    Ok(())
+    for reply in &replies {
+        let kept = record(&caller, &text(reply, "/activationId")).await?;
+        assert_eq!(kept["response"], reply["response"], "its record outlives the stop");
+    }
+    records_when(&caller, "slow", CALLS + 1).await?;
+    let later = caller.post("triggers/t", &json!({"wait": 0})).await?;
+    assert_eq!(later.status, 202);
+    records_when(&caller, "slow", CALLS + 2).await?;
+    // What ended before the stop does not begin again after it.
+    begun(&caller, CALLS + 2).await?;
+    place.end(hub).await
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once_and_loses_nothing() -> Done {
+    let place = Place::new()?;
+    let (hub, caller) = with_slow_action(&place).await?;
+    caller.post("triggers/t", &json!({"wait": 6000})).await?;
+    begun(&caller, 1).await?;
+    let start = Instant::now();
+    Command::new("kill").args(["-TERM", &hub.pid().to_string()]).status().await?;
+    until("the hub to say that it ends", SOON, async || {
+        let log = place.log();
+        Ok(if log.contains("ending:") { Ok(()) } else { Err(log) })
+    })
+    .await?;
+    // `stop` is the second signal.
+    let ended = hub.stop().await;
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let is_cut = matches!(&ended, Err(FaultError::Ended { status, .. }) if status.contains("130"));
+    assert!(is_cut, "{ended:?}");
+    let (hub, caller) = place.start().await?;
+    let run = records_when(&caller, "slow", 1).await?.remove(0);
+    assert_eq!(run["response"]["result"], json!({"told": 204}), "{run}");
+    place.end(hub).await
 }
 
 const SLOW: &str = "function main({ number }) {
@@ -399,29 +449,4 @@ async fn development_keys_are_taken_only_where_told() -> Done {
     }
     place.done();
     Ok(())
-}
-
-#[tokio::test]
-async fn a_second_signal_ends_at_once_and_loses_nothing() -> Done {
-    let place = Place::new()?;
-    let (hub, caller) = place.start().await?;
-    node(&caller, "slow", "function main({ number }) { return new Promise(done => setTimeout(() => done({ number }), 4000)); }").await?;
-    trigger(&caller, "t", &json!({}), &["slow"], &Value::Null).await?;
-    caller.post("triggers/t", &json!({"number": 1})).await?;
-    let pid = hub.pid().to_string();
-    let start = Instant::now();
-    Command::new("kill").args(["-TERM", &pid]).status().await?;
-    until("the hub to say that it ends", SOON, async || {
-        let log = place.log();
-        Ok(if log.contains("ending:") { Ok(()) } else { Err(log) })
-    })
-    .await?;
-    Command::new("kill").args(["-TERM", &pid]).status().await?;
-    let ended = hub.stop().await;
-    assert!(ended.is_err() || start.elapsed() < Duration::from_secs(4), "{ended:?}");
-    assert!(start.elapsed() < ENDS_WITHIN);
-    let (hub, caller) = place.start().await?;
-    let run = records_when(&caller, "slow", 1).await?.remove(0);
-    assert_eq!(run["response"]["result"], json!({"number": 1}), "{run}");
-    place.end(hub).await
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use evoke_tests::e2e::{
+    caller::Ask,
     entities::{self, call, text},
     wait::{SOON, until},
 };
@@ -33,6 +34,7 @@ const EXITED_AT_INIT: &str = "The action did not initialize and exited unexpecte
 const OUT_OF_MEMORY: &str = "The action exhausted its memory and was aborted.";
 const OUT_OF_TIME: &str = "The action exceeded its time limits of 1500 milliseconds";
 const SHORT: &str = r#"{"timeout":1500}"#;
+const SHORT_AND_LARGE: &str = r#"{"timeout":1500,"memory":512}"#;
 const SMALL: &str = r#"{"memory":128}"#;
 const ANY: &str = "{}";
 /// Base64 of what is no archive.
@@ -94,10 +96,10 @@ const CASES: &[Case] = &[
     Case { what: "memory without end, Python", kind: PYTHON, limits: SMALL, status: DEVELOPER,
         code: "def main(args):\n  all = []\n  while True:\n    all.append(bytearray(b'1' * (1 << 20)))\n",
         error: OUT_OF_MEMORY },
-    Case { what: "forks without end", kind: PYTHON, limits: SHORT, status: DEVELOPER,
+    Case { what: "forks without end", kind: PYTHON, limits: SHORT_AND_LARGE, status: DEVELOPER,
         code: "import os\ndef main(args):\n  while True:\n    try:\n      os.fork()\n    except OSError:\n      pass\n",
         error: OUT_OF_TIME },
-    Case { what: "processes without end", kind: NODE, limits: SHORT, status: DEVELOPER,
+    Case { what: "processes without end", kind: NODE, limits: SHORT_AND_LARGE, status: DEVELOPER,
         code: "function main() { for (;;) { try { require('child_process').spawn('/proc/self/exe', ['-e', 'for(;;);']); } catch (e) {} } }",
         error: OUT_OF_TIME },
     Case { what: "rubbish where answers go", kind: NODE, limits: SHORT, status: DEVELOPER,
@@ -118,6 +120,8 @@ async fn code_that_misbehaves_gets_its_error_and_harms_nobody() -> Done {
     let mut accepted = Vec::new();
     for case in CASES {
         let limits: Value = serde_json::from_str(case.limits).unwrap_or_default();
+        // Limits that are not given stay as they were, so each case has an action of its own.
+        caller.send(Ask::new("DELETE", "actions/bad")).await?;
         entities::action(&caller, "bad", &action(case.kind, case.code, &limits)).await?;
         accept(&caller, &mut accepted).await?;
         let reply = call(&caller, "bad", &json!({})).await?;

@@ -250,3 +250,53 @@ async fn a_range_is_delivered_again_to_one_rule() -> Done {
     assert_eq!((none.status, none.error().as_str()), (400, "rule `none` does not exist"));
     place.end(hub).await
 }
+
+/// Events of one batch, each of nearly 1 MiB.
+const LARGE: usize = 7;
+/// Batches posted at most: twice what one namespace may leave undelivered.
+const MAX_BATCHES: usize = 80;
+
+#[tokio::test]
+async fn a_namespace_that_leaves_too_much_undelivered_is_told_to_wait() -> Done {
+    let (place, hub, caller) = furnished().await?;
+    caller.good(Ask::new("DELETE", "actions/echo")).await?;
+    let ballast = "x".repeat(1_040_000);
+    let batch = |round: usize| {
+        let event = |number: usize| {
+            json!({
+                "specversion": "1.0", "id": format!("{round}-{number}"), "source": "/large",
+                "type": "t", "data": {"ballast": ballast},
+            })
+        };
+        let events: Vec<_> = (0..LARGE).map(event).collect();
+        super::batch("triggers/t", &events)
+    };
+    let mut accepted = 0;
+    let refusal = loop {
+        assert!(accepted < MAX_BATCHES, "all of it is accepted");
+        let reply = caller.send(batch(accepted)).await?;
+        if reply.status != 202 {
+            break reply;
+        }
+        accepted += 1;
+    };
+    assert_eq!(refusal.status, 429, "{}", refusal.text());
+    let sentence = "Too many requests: the namespace's bound on undelivered bytes is full.";
+    assert_eq!(refusal.error(), sentence);
+    assert_eq!(refusal.header("retry-after"), "1");
+    assert!(accepted > 10, "{accepted} batches");
+
+    node(&caller, "echo", "function main() { return {}; }").await?;
+    until("intake to open again", SOON, async || {
+        let reply = caller.send(Ask::new("POST", "triggers/t").json(&json!({}))).await?;
+        Ok(if reply.status == 202 { Ok(()) } else { Err(reply.text()) })
+    })
+    .await?;
+    let wanted = accepted * LARGE + 1;
+    until("every accepted event to be delivered", SOON, async || {
+        let count = caller.get("activations?name=echo&count=true").await?["activations"].clone();
+        Ok(if count == json!(wanted) { Ok(()) } else { Err(format!("{count} of {wanted}")) })
+    })
+    .await?;
+    place.end(hub).await
+}

@@ -1,12 +1,12 @@
 //! Feeds: an alarm fires its trigger until it is deleted, over restarts of the hub too.
 
 use evoke_tests::e2e::{
-    caller::Ask,
-    entities::{records_when, trigger},
+    caller::{Ask, Caller},
+    entities::{records, records_when, text, trigger},
 };
 use serde_json::{Value, json};
 
-use super::{Done, furnished};
+use super::{Done, FaultError, furnished};
 
 #[tokio::test]
 async fn an_alarm_fires_until_it_is_deleted() -> Done {
@@ -42,5 +42,35 @@ async fn an_alarm_fires_until_it_is_deleted() -> Done {
         "no tick after the deletion"
     );
     assert_eq!(caller.send(Ask::new("GET", "feeds/tick")).await?.status, 404);
+    place.end(hub).await
+}
+
+/// The times for which an alarm has fired, as they were planned.
+async fn ticks(caller: &Caller) -> Result<Vec<String>, FaultError> {
+    let runs = records(caller, "echo").await?;
+    Ok(runs.iter().map(|run| text(run, "/response/result/args/scheduled")).collect())
+}
+
+#[tokio::test]
+async fn an_alarm_goes_on_after_a_kill_and_no_tick_comes_twice() -> Done {
+    let (place, mut hub, mut caller) = furnished().await?;
+    let feed = json!({"provider": "alarms", "trigger": "t", "parameters": {"every": "500ms"}});
+    caller.put("feeds/tick", &feed).await?;
+    let mut wanted = 0;
+    for _ in 0..3 {
+        wanted += 3;
+        records_when(&caller, "echo", wanted).await?;
+        hub.kill().await?;
+        (hub, caller) = place.start().await?;
+        wanted = wanted.max(ticks(&caller).await?.len());
+    }
+    records_when(&caller, "echo", wanted + 2).await?;
+    let mut all = ticks(&caller).await?;
+    let count = all.len();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), count, "each planned tick once: {all:?}");
+    let shown = caller.get("feeds/tick").await?;
+    assert_eq!(shown["status"]["state"], "running", "{shown}");
     place.end(hub).await
 }
