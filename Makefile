@@ -7,13 +7,14 @@ RELEASE := target/release/evoke
 DATA ?= data
 LISTEN ?= 127.0.0.1:3233
 
-.PHONY: run build test check unit e2e bench kill-test power-test simulate deny clean-data
+.PHONY: run build test check bench kill-test power-test simulate defects deny clean-data
 
 ## run: builds the hub, starts it with the quickstart applied, streams activations. Ctrl-C ends it.
 run:
 	@scripts/setup.sh run
 	@cargo build --release --quiet -p evoke
-	@scripts/first-minute.sh $(RELEASE) $(DATA) $(LISTEN)
+	@exec $(RELEASE) up --data $(DATA) --listen $(LISTEN) --log-level warn \
+		--apply examples/quickstart/manifest.yaml --follow
 
 build:
 	cargo build --release -p evoke
@@ -43,6 +44,10 @@ SEEDS ?= 10000
 FROM ?= 0
 simulate:
 	cargo run $(CI) -p evoke-tests --bin simulate -- --from $(FROM) --seeds $(SEEDS)
+
+## defects: plants each known defect in the cores and lets the simulator find it.
+defects:
+	EVOKE_FULL=1 cargo test $(CI) -p evoke-tests --test simulator -- --nocapture defect
 
 ## bench: every row of SPECIFICATION.md against its control.
 bench:

@@ -135,6 +135,8 @@ impl Server {
         let connection = http.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let ended = tokio::select! {
+            // A stop ends a listener too; requests under way are finished all the same.
+            biased;
             ended = connection.as_mut() => ended,
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
