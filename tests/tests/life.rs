@@ -150,6 +150,37 @@ async fn settings_that_cannot_be_are_told_all_at_once_and_nothing_is_made() -> D
 }
 
 #[tokio::test]
+async fn a_manifest_that_cannot_be_applied_ends_the_hub_clean() -> Done {
+    let mut place = Place::new()?;
+    let manifest = place.room().join("manifest.yaml");
+    let words = [
+        "up",
+        "--listen",
+        "127.0.0.1:0",
+        "--data",
+        "DATA",
+        "--apply",
+        manifest.to_str().unwrap_or_default(),
+    ];
+    let unreadable = ("project:\n  packages: 7\n", "manifest.yaml:2");
+    let without_action = "project:\n  name: x\n  packages:\n    default:\n      triggers:\n        t:\n      \
+                          rules:\n        r: {trigger: t, action: none}\n";
+    for (text, sentence) in [unreadable, (without_action, "none")] {
+        fs::write(&manifest, text)?;
+        let (code, said) = refused(&place, &words).await?;
+        assert!(code == 1 || code == 2, "{code}: {said}");
+        assert!(said.lines().last().unwrap_or_default().contains(sentence), "{said}");
+        for name in ["address", "control.sock"] {
+            assert!(!place.data().join(name).exists(), "`{name}` is left: {said}");
+        }
+    }
+    let (hub, _) = place.start().await?;
+    hub.stop().await?;
+    place.done();
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_key_is_added_with_the_hub_running_or_not() -> Done {
     let place = Place::new()?;
     let add = async |name: &str| {

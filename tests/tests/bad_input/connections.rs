@@ -1,8 +1,13 @@
 //! Connections that are slow, half open, or carry no HTTP.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use evoke_tests::e2e::caller::Caller;
+use evoke_tests::e2e::{
+    caller::Caller,
+    entities::{ECHO, node, trigger},
+    place::Place,
+};
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -13,7 +18,7 @@ use tokio::{
 use super::{Done, REFUSED_WITHIN, accept, furnished, nothing_lost, still_good};
 
 /// Connections at once that are slow in one way.
-const MANY: usize = 300;
+const MANY: usize = 250;
 /// The hub closes the slowest after a minute.
 const CLOSED_WITHIN: Duration = Duration::from_secs(90);
 
@@ -68,6 +73,34 @@ async fn slow_and_half_open_connections_keep_nobody_else_waiting() -> Done {
     assert_eq!(ends, 3 * MANY);
     still_good(&caller, "their end").await?;
     nothing_lost(&caller, &accepted).await?;
+    place.end(hub).await
+}
+
+/// Soft limit of open files that the hub is started with; an ordinary one is 1,024.
+const FILES: usize = 256;
+
+#[tokio::test]
+async fn idle_connections_take_no_file_from_the_hub() -> Done {
+    let mut place = Place::new()?;
+    let limit = format!("ulimit -Sn {FILES}; exec \"$0\" \"$@\"");
+    place.launch.program.splice(0..0, ["sh", "-c", &limit].map(PathBuf::from));
+    let (hub, caller) = place.start().await?;
+    let mut idle = Vec::new();
+    for _ in 0..FILES + 100 {
+        idle.push(TcpStream::connect(caller.address).await?);
+    }
+    node(&caller, "echo", ECHO).await?;
+    trigger(&caller, "good", &json!({}), &["echo"], &Value::Null).await?;
+    let mut accepted = Vec::new();
+    for round in 0..5 {
+        // Each time another sandbox: files are needed for it.
+        node(&caller, "echo", &format!("{ECHO} // {round}")).await?;
+        still_good(&caller, "more connections than files").await?;
+        accept(&caller, &mut accepted).await?;
+    }
+    nothing_lost(&caller, &accepted).await?;
+    assert!(!place.log().contains("Too many open files"), "{}", place.log());
+    drop(idle);
     place.end(hub).await
 }
 
