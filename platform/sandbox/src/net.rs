@@ -80,7 +80,7 @@ impl Nets {
         notes: &mut Vec<String>,
     ) -> io::Result<Self> {
         let addresses = Addresses::of(config.subnet, lane).map_err(io::Error::other)?;
-        let swept = (sweep_links(hub)?, Firewall::sweep(hub));
+        let swept = (sweep_links(hub)?, Firewall::sweep(addresses.lane()));
         let firewall =
             if config.egress { open_outside(config, hub, &addresses, notes) } else { None };
         let egress = firewall.is_some();

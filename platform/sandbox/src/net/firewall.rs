@@ -24,16 +24,16 @@ pub(crate) struct Firewall {
 // === impl Firewall ===
 
 impl Firewall {
-    /// Installs the hub's table, in place of one that a former life left.
+    /// Installs the hub's table, in place of one that a former owner of its addresses left.
     pub(super) fn install(hub: &str, lane: Cidr, allow: &[Cidr]) -> io::Result<Self> {
-        let table = table(hub);
+        let table = table(lane);
         run(&rules(&table, &link_prefix(hub), lane, allow))?;
         Ok(Self { table })
     }
 
-    /// Removes the table of a former life of `hub`; says whether there was one.
-    pub(crate) fn sweep(hub: &str) -> bool {
-        run(&format!("delete table inet {}\n", table(hub))).is_ok()
+    /// Removes the table of a former owner of these addresses; says whether there was one.
+    pub(crate) fn sweep(lane: Cidr) -> bool {
+        run(&format!("delete table inet {}\n", table(lane))).is_ok()
     }
 }
 
@@ -45,8 +45,10 @@ impl Drop for Firewall {
     }
 }
 
-fn table(hub: &str) -> String {
-    format!("evoke_{hub}")
+/// Named for the addresses, which one living hub owns: what a killed hub left stands in nobody's
+/// way for long, also where its data directory is gone.
+fn table(lane: Cidr) -> String {
+    format!("evoke_{}", lane.base.to_string().replace('.', "_"))
 }
 
 fn rules(table: &str, links: &str, lane: Cidr, allow: &[Cidr]) -> String {
