@@ -28,6 +28,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Threads that serve requests and drive deliveries; the functions have the other processors' time.
 const WORKERS: usize = 2;
+/// Open files that the hub can use: its bounds on connections and sandboxes are below.
+const OPEN_FILES: u64 = 65_536;
 /// Exit code of settings that cannot be.
 const USAGE: u8 = 2;
 
@@ -50,6 +52,9 @@ fn main() -> ExitCode {
 
 fn run_hub(settings: &Up) -> Result<ExitCode, Box<dyn std::error::Error>> {
     telemetry::start(settings.log_format, &settings.log_level)?;
+    if let Err(error) = open_files() {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
     let settings = match config::Settings::check(settings) {
         Ok(settings) => settings,
         Err(mistakes) => {
@@ -65,6 +70,15 @@ fn run_hub(settings: &Up) -> Result<ExitCode, Box<dyn std::error::Error>> {
         .thread_name("evoke")
         .build()?;
     runtime.block_on(up::run(settings))
+}
+
+/// Raises the soft limit on open files as far as the hard one lets it: each connection and each
+/// sandbox takes some.
+fn open_files() -> nix::Result<()> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let wanted = hard.min(OPEN_FILES);
+    if soft >= wanted { Ok(()) } else { setrlimit(Resource::RLIMIT_NOFILE, wanted, hard) }
 }
 
 fn add_key(

@@ -59,10 +59,10 @@ pub(crate) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
     parts.hub.set_ready();
     tracing::info!(%address, data = %directory.path().display(), "ready");
     let shown = show(&settings, &directory, address, stop.clone());
-    let failed = until_end(signals, &parts, shown).await?;
+    let failed = until_end(signals, &parts, shown).await;
     drain(&parts, &server, &stop, &tasks).await;
     directory.forget_address();
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if failed? { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 async fn start_feeds(parts: &Parts) -> Result<(), Failure> {
