@@ -65,6 +65,14 @@ pub struct DeliveryConfig {
     pub dead_letters_per_namespace: usize,
     /// Deliveries of one replay that wait at once. Default: 1,000.
     pub replay_outstanding: usize,
+    /// Events between the low-water mark and what is loaded, beyond which the oldest is parked
+    /// even while it runs. Default: 32,768.
+    pub above_mark: usize,
+    /// Most records of one append of progress, within the log's own bound. Default: 4,096.
+    pub progress_records: usize,
+    /// Bytes after which an append of progress is full; with one record more it must be within
+    /// the log's own bound. Default: 8 MiB.
+    pub progress_bytes: usize,
 }
 
 /// What a delivery still waiting weighs beyond its event. Unit: bytes.
@@ -104,6 +112,9 @@ impl Default for DeliveryConfig {
             dead_letter_ms: 30 * 24 * 3_600_000,
             dead_letters_per_namespace: 100_000,
             replay_outstanding: 1_000,
+            above_mark: 32_768,
+            progress_records: 4_096,
+            progress_bytes: 8 << 20,
         }
     }
 }

@@ -65,14 +65,13 @@ use settle::Change;
 use turns::{RuleKey, Turns};
 
 pub use announce::{MAX_DEPTH, announcement};
-pub use effect::{CommandError, DeliveryEffect, DeliveryInput, RangeMatch, RangeRead, Start, Ticket};
+pub use effect::{
+    CommandError, DeliveryEffect, DeliveryInput, RangeMatch, RangeRead, Start, Ticket,
+};
 pub use load::key_of;
 pub use replays::qualifies;
 pub use view::{Backlog, DeadLetterView, DeliveryState, DeliveryView, ReplayView};
 
-/// Events between the low-water mark and what is loaded, beyond which the oldest is parked even
-/// while it runs.
-const MAX_ABOVE_MARK: usize = 32_768;
 /// How long a refused append of progress waits for room. Unit: milliseconds.
 const REFUSED_WAIT_MS: u64 = 100;
 
@@ -94,6 +93,8 @@ pub struct Deliveries {
     refused_until_ms: u64,
     replays: BTreeMap<EntityUid, Replay>,
     carry: Option<Carry>,
+    /// Where the log begins once the segment that went last is gone.
+    dropped: Option<Cursor>,
     running: usize,
     running_bytes: usize,
     waiting_bytes: usize,
@@ -116,6 +117,8 @@ struct Delivery {
     home: Position,
     /// Its newest record of the parked or dead stream.
     record: Option<Position>,
+    /// Where its newest record on its way says that the event is; `None`: in that very record.
+    told: Option<Position>,
     /// While it holds the low-water mark: its event's entry there.
     entry: Option<u64>,
     /// Whether it counts as waiting unparked.
@@ -227,7 +230,7 @@ impl Deliveries {
         for position in passed {
             self.settled.remove(&position);
         }
-        while self.water.len() > MAX_ABOVE_MARK && self.park_oldest(now_ms) {}
+        while self.water.len() > self.config.above_mark && self.park_oldest(now_ms) {}
         self.read_ranges(effects);
         self.dispatch(now_ms, effects);
         self.carry_on(effects);
@@ -261,7 +264,9 @@ impl Deliveries {
             open.iter().map(|rule| DeliveryId::live(position, *rule)).collect();
         let mut parked = false;
         for id in ids {
-            if self.table.get(&id).is_some_and(|delivery| delivery.unparked) {
+            // A record that ends it must stay its last.
+            let waits = |it: &Delivery| it.unparked && it.state != State::Settling;
+            if self.table.get(&id).is_some_and(waits) {
                 self.park(id, now_ms);
                 parked = true;
             }
@@ -398,4 +403,3 @@ impl State {
         }
     }
 }
-

@@ -129,19 +129,15 @@ impl Engine {
                 invoker,
                 clock: self.parts.clock.clone(),
                 intake: Arc::clone(&self.intake),
+                checkpoints: self.checkpoints.clone(),
             },
             core,
         );
         let tickets = Tickets::default();
         let stop = CancellationToken::new();
         let (driver, commands) = Driver::new(Arc::clone(&shared), tickets.clone(), effects);
-        let upkeep = upkeep::keep(
-            Arc::clone(&shared),
-            self.config.clone(),
-            self.checkpoints.clone(),
-            commands.clone(),
-            stop.clone(),
-        );
+        let upkeep =
+            upkeep::keep(Arc::clone(&shared), self.config.clone(), commands.clone(), stop.clone());
         let tasks = Mutex::new(vec![tokio::spawn(driver.run(stop.clone())), tokio::spawn(upkeep)]);
         let running = Running { shared, commands, tickets, stop, tasks };
         self.running.set(running).map_err(|_second| OpenError::Started)
@@ -175,7 +171,7 @@ impl Engine {
             }
         }
         self.intake.drained().await;
-        upkeep::save(&running.shared, self.checkpoints.as_ref()).await;
+        upkeep::save(&running.shared).await;
     }
 
     /// Tells deliveries of a change, once they have begun.
@@ -200,16 +196,17 @@ impl Engine {
     /// this call see it; attempts made after it follow it.
     pub fn put_rule(&self, rule: Rule) {
         let rule = Arc::new(rule);
-        let (name, uid) = (rule.name.clone(), rule.uid);
+        // Deliveries first: an event that matches the rule must find it there.
+        self.tell(DeliveryInput::RuleChanged(Arc::clone(&rule)));
+        let (namespace, uid) = (rule.namespace.clone(), rule.uid);
         let former = self.intake.with(|ingest| {
-            let former = ingest.index.rule(&rule.namespace, &name).map(|former| former.uid);
-            ingest.index.put_rule(Arc::clone(&rule));
+            let former = ingest.index.rule(&namespace, &rule.name).map(|former| former.uid);
+            ingest.index.put_rule(rule);
             former
         });
         if let Some(former) = former.filter(|former| *former != uid) {
-            self.rule_gone(rule.namespace.clone(), former);
+            self.rule_gone(namespace, former);
         }
-        self.tell(DeliveryInput::RuleChanged(rule));
     }
 
     fn rule_gone(&self, namespace: Namespace, uid: EntityUid) {
@@ -248,6 +245,12 @@ async fn recover(
     let mut restored = None;
     for checkpoint in &kept {
         match Deliveries::restore(config.delivery.clone(), log.uid(), checkpoint, &mut effects) {
+            // Outcomes that it does not know may have gone with a segment; what is alive was
+            // carried, so that the whole log tells more.
+            Ok(core) if !core.applied().covers(&log.begin()) => {
+                effects.clear();
+                tracing::warn!("a checkpoint is older than the log");
+            }
             Ok(core) => {
                 restored = Some(core);
                 break;

@@ -56,12 +56,14 @@ pub(crate) fn rule(uid_byte: u8, text: &str, trigger: (u8, &str)) -> Rule {
     }
 }
 
+#[allow(dead_code, reason = "shared by the tests of several modules")]
 pub(crate) fn policy(rule: Rule, change: impl FnOnce(&mut DeliveryPolicy)) -> Arc<Rule> {
     let mut rule = rule;
     change(&mut rule.delivery);
     Arc::new(rule)
 }
 
+#[allow(dead_code, reason = "shared by the tests of several modules")]
 pub(crate) fn incoming(target: Target, id: &str) -> Incoming {
     Incoming {
         namespace: namespace("guest"),

@@ -84,11 +84,13 @@ impl RuleIndex {
         self.namespaces.get(ns)?.triggers.get(name)
     }
 
-    /// Every rule.
+    /// Every rule, by uid.
     #[must_use]
     pub fn rules(&self) -> Vec<Arc<Rule>> {
         let all = self.namespaces.values().flat_map(|index| index.rules.values());
-        all.map(Arc::clone).collect()
+        let mut rules: Vec<Arc<Rule>> = all.map(Arc::clone).collect();
+        rules.sort_unstable_by_key(|rule| rule.uid);
+        rules
     }
 
     /// The rule of that name.
@@ -126,9 +128,8 @@ impl NamespaceIndex {
 
     fn link(&mut self, entity: Arc<Trigger>) {
         self.unlink(&entity.name);
-        let linked = |rule: &&Arc<Rule>| {
-            rule.trigger.name == entity.name && rule.trigger_uid == entity.uid
-        };
+        let linked =
+            |rule: &&Arc<Rule>| rule.trigger.name == entity.name && rule.trigger_uid == entity.uid;
         let mut rules: Vec<&Arc<Rule>> = self.rules.values().filter(linked).collect();
         rules.sort_by(|one, other| one.name.cmp(&other.name));
         let trigger = Arc::new(IndexedTrigger::new(Arc::clone(&entity), &rules));
@@ -226,7 +227,6 @@ impl IndexedTrigger {
         &self.encoded
     }
 }
-
 
 #[cfg(test)]
 mod tests;

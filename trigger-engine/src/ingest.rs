@@ -240,7 +240,8 @@ impl Ingest {
         if !unread.is_empty() {
             unread.sort_unstable();
             unread.dedup();
-            let confirm = |position: &Position| IngestEffect::Confirm { token, position: *position };
+            let confirm =
+                |position: &Position| IngestEffect::Confirm { token, position: *position };
             effects.extend(unread.iter().map(confirm));
             self.flights.insert(token, Flight::Confirming { batch, found, open: unread.len() });
             return;
@@ -394,6 +395,3 @@ impl Ingest {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use evoke_schemas::{ActivationId, Data, EntityName, Event, Namespace, event::Attribute};
 use serde_json::json;
 
-use super::{Deliveries, DeliveryEffect, DeadLetterView, State, turns::RuleKey};
+use super::{DeadLetterView, Deliveries, DeliveryEffect, State, turns::RuleKey};
 use crate::{
     incoming::{Incoming, Origin, Target},
     record::{DeliveryId, StoredEvent},

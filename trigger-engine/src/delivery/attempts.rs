@@ -17,7 +17,10 @@ use crate::{
 impl Deliveries {
     /// Begins attempts as long as there is room for them.
     pub(super) fn dispatch(&mut self, now_ms: u64, effects: &mut Vec<DeliveryEffect>) {
-        while self.running < self.capacity && self.running_bytes < self.config.in_flight_bytes {
+        while self.running < self.capacity
+            && self.running_bytes < self.config.in_flight_bytes
+            && self.pipeline.len() < self.config.unsettled
+        {
             let next = self.turns.next(self.config.running_per_namespace);
             let Some((key, id)) = next else { return };
             if self.table.get(&id).is_none_or(|delivery| delivery.state != State::Ready) {

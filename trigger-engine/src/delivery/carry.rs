@@ -55,6 +55,7 @@ impl Deliveries {
             self.renew_replays(&carry.to);
         }
         while carry.reading.len() < AT_ONCE
+            && self.pipeline.len() < self.config.unsettled
             && let Some(id) = carry.left.pop()
         {
             let Some(delivery) = self.table.get(&id) else { continue };
@@ -65,7 +66,9 @@ impl Deliveries {
         }
         if carry.left.is_empty() && carry.reading.is_empty() && self.pipeline.len() == 0 {
             carry.left = self.alive_before(&carry.to);
-            if carry.left.is_empty() && !self.replays_before(&carry.to) {
+            let free = carry.left.is_empty() && !self.replays_before(&carry.to);
+            if free && !self.is_reading_replays() {
+                self.dropped = Some(carry.to);
                 effects.push(DeliveryEffect::DropSegment(carry.segment));
                 return;
             }
@@ -97,12 +100,17 @@ impl Deliveries {
         let of = if dead.is_some() { stream::DEAD } else { stream::PARKED };
         let record = self.held_record(id, delivery, home, dead);
         self.pipeline.push(progress(of, record.encode()), Change::Carried(id));
+        if let Some(delivery) = self.table.get_mut(&id) {
+            delivery.told = None;
+        }
     }
 
     /// The event stands in the record that carried it.
     pub(super) fn carried(&mut self, id: DeliveryId, position: Position) {
         if let Some(delivery) = self.table.get_mut(&id) {
             delivery.home = position;
+            // A record pushed behind the copy still names the old place: then it is carried again.
+            delivery.told.get_or_insert(position);
         }
     }
 
@@ -121,6 +129,7 @@ impl Deliveries {
 
 impl Delivery {
     fn is_before(&self, to: &Cursor) -> bool {
-        to.is_past(self.home) || self.record.is_some_and(|position| to.is_past(position))
+        let is_past = |place: Option<Position>| place.is_some_and(|place| to.is_past(place));
+        to.is_past(self.home) || is_past(self.record) || is_past(self.told)
     }
 }

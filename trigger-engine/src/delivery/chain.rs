@@ -81,7 +81,10 @@ impl Chains {
     /// Ends order for good: gives all that waited behind a head.
     pub(super) fn dissolve(&mut self) -> Vec<DeliveryId> {
         let chains = std::mem::take(&mut self.0);
-        chains.into_values().flat_map(|chain| chain.waiting).map(|(_, id)| id).collect()
+        let mut freed: Vec<(Turn, DeliveryId)> =
+            chains.into_values().flat_map(|chain| chain.waiting).collect();
+        freed.sort_unstable();
+        freed.into_iter().map(|(_, id)| id).collect()
     }
 }
 

@@ -19,16 +19,31 @@ impl Deliveries {
             effects.push(DeliveryEffect::Answer { ticket, answer: Err(error) });
             return;
         }
-        let Some(mut delivery) = self.remove(id, effects) else { return };
-        delivery.since_ms = now_ms;
-        delivery.due_ms = 0;
-        delivery.attempts.failures = 0;
-        delivery.attempts.missing_since_ms = None;
-        delivery.state = State::Settling;
-        let record = self.held_record(id, &delivery, delivery.home(), None);
-        self.insert(id, delivery, effects);
+        let Some(delivery) = self.table.get(&id) else { return };
+        let mut record = self.held_record(id, delivery, delivery.home(), None);
+        record.since_ms = now_ms;
+        record.at_ms = 0;
+        record.attempts.begin_anew();
         let record = progress(stream::PARKED, record.encode());
-        self.pipeline.push(record, Change::Revived(id, ticket));
+        self.pipeline.push(record, Change::Revived(id, now_ms, ticket));
+        self.tell_home(id);
+    }
+
+    /// A dead letter's revival is durable: it waits again.
+    pub(super) fn revived(
+        &mut self,
+        id: DeliveryId,
+        since_ms: u64,
+        now_ms: u64,
+        effects: &mut Vec<DeliveryEffect>,
+    ) {
+        let Some(mut delivery) = self.remove(id, effects) else { return };
+        delivery.since_ms = since_ms;
+        delivery.due_ms = 0;
+        delivery.attempts.begin_anew();
+        delivery.state = State::Resting;
+        self.insert(id, delivery, effects);
+        self.schedule(id, now_ms);
     }
 
     /// Lets a dead letter go.

@@ -6,9 +6,7 @@ use evoke_event_log::{Cursor, Item, Lost, StoredRecord, Stream};
 use evoke_schemas::{EntityUid, Event, Namespace, Position, event::PARTITION_KEY};
 
 use super::{Deliveries, Delivery, DeliveryEffect, State, Turn, turns::RuleKey};
-use crate::{
-    record::{Attempts, DeliveryId, Reason, StoredEvent, deliveries_in, stream},
-};
+use crate::record::{Attempts, DeliveryId, Reason, StoredEvent, deliveries_in, stream};
 
 /// Hash of an event's `partitionkey`; 0 where it has none, which is a key like any other.
 #[must_use]
@@ -48,12 +46,7 @@ impl Deliveries {
         self.water.load(next);
     }
 
-    fn load_event(
-        &mut self,
-        record: StoredRecord,
-        now_ms: u64,
-        effects: &mut Vec<DeliveryEffect>,
-    ) {
+    fn load_event(&mut self, record: StoredRecord, now_ms: u64, effects: &mut Vec<DeliveryEffect>) {
         if deliveries_in(&record.data) == Ok(0) {
             return;
         }
@@ -126,6 +119,7 @@ impl Deliveries {
             size,
             home: id.position,
             record: None,
+            told: None,
             entry: Some(entry),
             unparked: true,
             body: room.then(|| Arc::clone(event)),
@@ -163,6 +157,7 @@ impl Deliveries {
             size: 0,
             home: position,
             record: None,
+            told: None,
             entry: Some(entry),
             unparked: true,
             body: None,

@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn only_the_oldest_moves_the_mark() {
         let rule = EntityUid([1; 16]);
-        let mut water = LowWater::new(Cursor::START);
+        let mut water = LowWater::new(cursor(0));
         let first = water.push(at(0), vec![rule]);
         let second = water.push(at(4), vec![rule, EntityUid([2; 16])]);
         water.load(cursor(9));
@@ -105,7 +105,7 @@ mod tests {
         water.close(second, rule);
         water.close(second, EntityUid([2; 16]));
         water.advance(&mut passed);
-        assert_eq!((water.mark(), passed.len()), (&Cursor::START, 0));
+        assert_eq!((water.mark(), passed.len()), (&cursor(0), 0));
         assert_eq!(water.oldest(), Some((at(0), [rule].as_slice())));
         water.close(first, rule);
         water.advance(&mut passed);
@@ -116,13 +116,13 @@ mod tests {
     #[test]
     fn an_open_rule_of_several_holds_it() {
         let (one, two) = (EntityUid([1; 16]), EntityUid([2; 16]));
-        let mut water = LowWater::new(Cursor::START);
+        let mut water = LowWater::new(cursor(0));
         let number = water.push(at(3), vec![one, two]);
         water.load(cursor(4));
         water.close(number, one);
         water.close(number, one);
         water.advance(&mut Vec::new());
-        assert_eq!(water.mark(), &Cursor::START);
+        assert_eq!(water.mark(), &cursor(0));
         water.close(number, two);
         water.advance(&mut Vec::new());
         assert_eq!(water.mark(), &cursor(4));

@@ -3,17 +3,14 @@
 use evoke_event_log::{Append, Record};
 use evoke_schemas::Position;
 
-/// Most records of one append.
-const BATCH_RECORDS: usize = 4_096;
-/// Bytes of records after which an append is full.
-const BATCH_BYTES: usize = 8 << 20;
-
 /// Groups records: one flush at a time, then one append at a time, in the order they came.
 ///
 /// One append at a time, because of two records about one delivery the later one holds, and an
 /// append that is refused for lack of room is tried again.
 #[derive(Debug)]
 pub(super) struct Pipeline<T> {
+    most_records: usize,
+    most_bytes: usize,
     staged: Vec<Step<T>>,
     flushing: Vec<Step<T>>,
     is_flushing: bool,
@@ -38,8 +35,11 @@ pub(super) enum Move {
 }
 
 impl<T> Pipeline<T> {
-    pub(super) fn new() -> Self {
+    /// Appends are full at either bound.
+    pub(super) fn new(most_records: usize, most_bytes: usize) -> Self {
         Self {
+            most_records,
+            most_bytes,
             staged: Vec::new(),
             flushing: Vec::new(),
             is_flushing: false,
@@ -115,7 +115,7 @@ impl<T> Pipeline<T> {
         while let Some(step) = self.flushed.pop_front() {
             bytes += step.record.data.len();
             self.appending.push((step.record, step.then));
-            let full = self.appending.len() >= BATCH_RECORDS || bytes >= BATCH_BYTES;
+            let full = self.appending.len() >= self.most_records || bytes >= self.most_bytes;
             if full && !step.joined {
                 break;
             }
@@ -134,6 +134,8 @@ mod tests {
     use evoke_event_log::Stream;
 
     use super::*;
+
+    const BATCH_BYTES: usize = 4_096;
 
     fn record(len: usize) -> Record {
         let data = Bytes::from(vec![0; len]);
@@ -154,7 +156,7 @@ mod tests {
 
     #[test]
     fn nothing_is_appended_before_its_flush() {
-        let mut pipeline = Pipeline::new();
+        let mut pipeline = Pipeline::new(100, BATCH_BYTES);
         pipeline.push(record(1), 1);
         assert!(matches!(pipeline.next(), Some(Move::Flush)));
         pipeline.push(record(1), 2);
@@ -172,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_is_joined_is_never_cut_apart() {
-        let mut pipeline = Pipeline::new();
+        let mut pipeline = Pipeline::new(100, BATCH_BYTES);
         for _ in 0..10 {
             pipeline.push_joined(record(BATCH_BYTES / 4), 0);
         }
@@ -187,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_refused_append_is_the_same_again() {
-        let mut pipeline = Pipeline::new();
+        let mut pipeline = Pipeline::new(100, BATCH_BYTES);
         pipeline.push(record(3), 7);
         assert!(matches!(pipeline.next(), Some(Move::Flush)));
         pipeline.flushed();

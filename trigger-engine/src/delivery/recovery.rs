@@ -32,6 +32,7 @@ impl Deliveries {
     #[must_use]
     pub fn new(config: DeliveryConfig, log: LogUid, begin: Cursor) -> Self {
         Self {
+            pipeline: Pipeline::new(config.progress_records, config.progress_bytes),
             config,
             log,
             table: HashMap::new(),
@@ -40,10 +41,10 @@ impl Deliveries {
             water: LowWater::new(begin.clone()),
             settled: HashMap::new(),
             applied: begin,
-            pipeline: Pipeline::new(),
             refused_until_ms: 0,
             replays: BTreeMap::new(),
             carry: None,
+            dropped: None,
             running: 0,
             running_bytes: 0,
             waiting_bytes: 0,
@@ -124,6 +125,14 @@ impl Deliveries {
             None if above => (held.at_ms, State::Dormant),
             None => (held.at_ms, State::Resting),
         };
+        let home = match held.home {
+            // A record that was on its way while the event was carried still names the old place.
+            Home::At(home) => {
+                let carried = self.table.get(&id).map(|former| former.home);
+                carried.into_iter().chain([home]).max_by_key(|home| Turn::from(*home))
+            }
+            Home::Copy(_) => None,
+        };
         let delivery = Delivery {
             rule,
             accepted_ms: held.accepted_ms,
@@ -132,11 +141,9 @@ impl Deliveries {
             key: held.key,
             turn: Turn::from(held.turn.unwrap_or(position)),
             size: held.size,
-            home: match held.home {
-                Home::At(home) => home,
-                Home::Copy(_) => position,
-            },
+            home: home.unwrap_or(position),
             record: Some(position),
+            told: home,
             entry: None,
             unparked: false,
             body: None,
@@ -202,15 +209,18 @@ impl Deliveries {
         writer.raw(&self.log.0);
         writer.text(&self.water.mark().to_string());
         writer.text(&self.applied.to_string());
-        writer.size(self.settled.len());
-        for (position, rules) in &self.settled {
+        let mut settled: Vec<_> = self.settled.iter().collect();
+        settled.sort_unstable();
+        writer.size(settled.len());
+        for (position, rules) in settled {
             writer.position(*position);
             writer.size(rules.len());
             for rule in rules {
                 writer.raw(&rule.0);
             }
         }
-        let held: Vec<_> = self.table.iter().filter(|(_, it)| it.record.is_some()).collect();
+        let mut held: Vec<_> = self.table.iter().filter(|(_, it)| it.record.is_some()).collect();
+        held.sort_unstable_by_key(|(id, _)| **id);
         writer.size(held.len());
         for (id, delivery) in held {
             let dead = match &delivery.state {

@@ -30,8 +30,7 @@ pub(super) struct Replay {
 /// Whether a replay to a rule of this trigger delivers the event.
 #[must_use]
 pub fn qualifies(event: &StoredEvent, replay: &ReplayRecord, trigger: &EntityName) -> bool {
-    event.namespace == replay.namespace
-        && event.triggers.iter().any(|fired| fired.name == *trigger)
+    event.namespace == replay.namespace && event.triggers.iter().any(|fired| fired.name == *trigger)
 }
 
 impl Replay {
@@ -74,7 +73,11 @@ impl Deliveries {
         self.pipeline.push(record, change);
     }
 
-    fn replay_record(&mut self, uid: EntityUid, ticket: Option<Ticket>) -> Option<(Record, Change)> {
+    fn replay_record(
+        &mut self,
+        uid: EntityUid,
+        ticket: Option<Ticket>,
+    ) -> Option<(Record, Change)> {
         let replay = self.replays.get_mut(&uid)?;
         replay.settling += 1;
         let record = progress(stream::REPLAY, replay.record.encode());
@@ -129,7 +132,9 @@ impl Deliveries {
         }
         let (namespace, uid) = (replay.record.namespace.clone(), replay.record.rule_uid);
         let rule = RuleKey { namespace: self.turns.key(&namespace), uid };
-        for found in range.matches {
+        let dropped = self.dropped.clone();
+        let is_gone = |place| dropped.as_ref().is_some_and(|dropped| dropped.is_past(place));
+        for found in range.matches.into_iter().filter(|found| !is_gone(found.position)) {
             let occasion = Occasion::Replay(range.replay);
             let id = DeliveryId { position: found.position, rule: uid, occasion };
             let delivery = Delivery {
@@ -142,6 +147,7 @@ impl Deliveries {
                 size: found.size,
                 home: found.position,
                 record: None,
+                told: Some(found.position),
                 entry: None,
                 unparked: false,
                 body: None,
@@ -173,6 +179,11 @@ impl Deliveries {
         replay.is_some_and(|replay| replay.record.status == ReplayStatus::Cancelled)
     }
 
+    /// Whether a stretch of the log is being read for a replay.
+    pub(super) fn is_reading_replays(&self) -> bool {
+        self.replays.values().any(|replay| replay.reading)
+    }
+
     /// Whether a replay's newest record is before the cursor, or not known to be behind it.
     pub(super) fn replays_before(&self, to: &Cursor) -> bool {
         self.replays.values().any(|replay| replay.at.is_some_and(|at| to.is_past(at)))
@@ -180,9 +191,8 @@ impl Deliveries {
 
     /// Writes the records of replays again that are before the cursor.
     pub(super) fn renew_replays(&mut self, to: &Cursor) {
-        let old = |replay: &&Replay| {
-            replay.settling == 0 && replay.at.is_some_and(|at| to.is_past(at))
-        };
+        let old =
+            |replay: &&Replay| replay.settling == 0 && replay.at.is_some_and(|at| to.is_past(at));
         let uids: Vec<_> = self.replays.values().filter(old).map(|it| it.record.uid).collect();
         for uid in uids {
             self.keep_replay(uid, None);

@@ -1,9 +1,6 @@
 //! What follows an attempt: done, another one, or dead. Whose failure it is, is known already.
 
-use evoke_schemas::{
-    ActivationId, DeliveryPolicy, EntityUid,
-    rule::MISSING_ACTION_MS,
-};
+use evoke_schemas::{ActivationId, DeliveryPolicy, EntityUid, rule::MISSING_ACTION_MS};
 
 use crate::{
     invoker::Verdict,

@@ -18,7 +18,7 @@ pub(super) enum Change {
     /// The delivery is dead.
     Dead(DeliveryId, u64, Death),
     /// A dead letter waits again.
-    Revived(DeliveryId, Ticket),
+    Revived(DeliveryId, u64, Ticket),
     /// The event stands in this very record now.
     Carried(DeliveryId),
     /// A replay parked this delivery.
@@ -36,7 +36,7 @@ impl Change {
             Self::Done(id, _)
             | Self::Parked(id)
             | Self::Dead(id, ..)
-            | Self::Revived(id, _)
+            | Self::Revived(id, ..)
             | Self::Carried(id)
             | Self::Replayed(id, _) => *id == delivery,
             Self::Replay(..) | Self::Nothing => false,
@@ -71,6 +71,7 @@ impl Deliveries {
         let Some(delivery) = self.table.get(&id) else { return };
         let record = self.held_record(id, delivery, delivery.home(), None);
         self.pipeline.push(progress(stream::PARKED, record.encode()), Change::Parked(id));
+        self.tell_home(id);
         self.no_longer_unparked(id);
     }
 
@@ -85,6 +86,15 @@ impl Deliveries {
         self.pipeline.push(progress(stream::DEAD, record.encode()), change);
         if let Some(delivery) = self.table.get_mut(&id) {
             delivery.state = State::Settling;
+        }
+        self.tell_home(id);
+    }
+
+    /// The delivery's newest record names the place where its event is now; while the event is
+    /// being carried that is the old one.
+    pub(super) fn tell_home(&mut self, id: DeliveryId) {
+        if let Some(delivery) = self.table.get_mut(&id) {
+            delivery.told = Some(delivery.home);
         }
     }
 
@@ -142,12 +152,12 @@ impl Deliveries {
                 Change::Parked(id) => self.recorded(id, position),
                 Change::Dead(id, died_ms, death) => {
                     self.recorded(id, position);
-                    self.died(id, died_ms, death, now_ms, effects);
+                    self.died(id, (died_ms, death), now_ms, effects);
                 }
-                Change::Revived(id, ticket) => {
+                Change::Revived(id, since_ms, ticket) => {
                     self.recorded(id, position);
                     effects.push(DeliveryEffect::Answer { ticket, answer: Ok(()) });
-                    self.schedule(id, now_ms);
+                    self.revived(id, since_ms, now_ms, effects);
                 }
                 Change::Carried(id) => {
                     self.recorded(id, position);
@@ -186,9 +196,7 @@ impl Deliveries {
             effects.push(DeliveryEffect::Answer { ticket, answer: Ok(()) });
         }
         let Some(delivery) = self.remove(id, effects) else { return };
-        if id.occasion == evoke_schemas::Occasion::Live
-            && !self.water.mark().is_past(id.position)
-        {
+        if id.occasion == evoke_schemas::Occasion::Live && !self.water.mark().is_past(id.position) {
             self.settled.entry(id.position).or_default().push(id.rule);
         }
         if let Some(entry) = delivery.entry {
@@ -200,8 +208,7 @@ impl Deliveries {
     fn died(
         &mut self,
         id: DeliveryId,
-        died_ms: u64,
-        death: Death,
+        (died_ms, death): (u64, Death),
         now_ms: u64,
         effects: &mut Vec<DeliveryEffect>,
     ) {

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
@@ -12,6 +13,8 @@ use bytes::Bytes;
 #[derive(Clone, Debug)]
 pub(crate) struct Checkpoints {
     folder: PathBuf,
+    /// One writer at a time.
+    writing: Arc<Mutex<()>>,
 }
 
 /// Files that are kept.
@@ -26,7 +29,7 @@ impl Checkpoints {
         if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             File::open(parent)?.sync_all()?;
         }
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self { folder: folder.to_owned(), writing: Arc::default() })
     }
 
     /// Every checkpoint, the newest first; one that cannot be read is left out.
@@ -37,6 +40,7 @@ impl Checkpoints {
 
     /// Keeps one more, durably, and lets the oldest go.
     pub(crate) fn save(&self, checkpoint: &[u8]) -> io::Result<()> {
+        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let numbers = self.numbers()?;
         let number = numbers.last().map_or(1, |last| last + 1);
         let draft = self.folder.join("draft");

@@ -20,7 +20,7 @@ use tokio::{
     task::{JoinError, JoinSet},
 };
 
-use super::{Clock, intake::Intake};
+use super::{Clock, checkpoints::Checkpoints, intake::Intake, upkeep};
 use crate::{
     activations::{ActivationSink, ActivationSinkError},
     delivery::{CommandError, Deliveries, DeliveryEffect, DeliveryInput, Ticket},
@@ -44,6 +44,7 @@ pub(crate) struct DispatchParts {
     pub(crate) invoker: Arc<dyn ActionInvoker>,
     pub(crate) clock: Clock,
     pub(crate) intake: Arc<Intake>,
+    pub(crate) checkpoints: Option<Checkpoints>,
 }
 
 /// What the driver and the questioners share.
@@ -54,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) invoker: Arc<dyn ActionInvoker>,
     pub(crate) clock: Clock,
     pub(crate) intake: Arc<Intake>,
+    pub(crate) checkpoints: Option<Checkpoints>,
     core: Mutex<Deliveries>,
     /// Changes of rules that the driver has not taken yet; whoever makes them takes turns.
     changes: Mutex<VecDeque<DeliveryInput>>,
@@ -125,11 +127,22 @@ impl Tickets {
 
 impl Shared {
     pub(crate) fn new(parts: DispatchParts, core: Deliveries) -> Arc<Self> {
-        let DispatchParts { log, activations, invoker, clock, intake } = parts;
+        let DispatchParts { log, activations, invoker, clock, intake, checkpoints } = parts;
         let core = Mutex::new(core);
         let (changes, changed) = (Mutex::default(), Notify::new());
         let failure = watch::Sender::new(None);
-        Arc::new(Self { log, activations, invoker, clock, intake, core, changes, changed, failure })
+        Arc::new(Self {
+            log,
+            activations,
+            invoker,
+            clock,
+            intake,
+            checkpoints,
+            core,
+            changes,
+            changed,
+            failure,
+        })
     }
 
     /// Tells the driver of a change without waiting for it.
@@ -236,7 +249,9 @@ impl Driver {
                 self.attempts.spawn(attempt::make(shared, *start));
             }
             DeliveryEffect::RecordTriggers { position, event, accepted_ms } => {
-                for record in triggers::records(self.shared.log.uid(), position, &event, accepted_ms) {
+                for record in
+                    triggers::records(self.shared.log.uid(), position, &event, accepted_ms)
+                {
                     self.shared.activations.stage(record).await?;
                 }
             }
@@ -273,9 +288,12 @@ impl Driver {
     }
 
     fn drop_segment(&mut self, segment: SegmentId) {
-        let log = Arc::clone(&self.shared.log);
+        let shared = Arc::clone(&self.shared);
         self.reads.spawn(async move {
-            if let Err(error) = log.drop_segment(segment).await {
+            // The outcomes that stand in the segment must be known without it.
+            if upkeep::save(&shared).await
+                && let Err(error) = shared.log.drop_segment(segment).await
+            {
                 tracing::warn!(%error, "a segment of the log stays");
             }
             Ok(DeliveryInput::Tick)
@@ -297,11 +315,7 @@ impl Driver {
         }));
     }
 
-    async fn next(
-        &mut self,
-        stop: &tokio_util::sync::CancellationToken,
-        stopping: bool,
-    ) -> Told {
+    async fn next(&mut self, stop: &tokio_util::sync::CancellationToken, stopping: bool) -> Told {
         let sleep = self.sleep();
         tokio::select! {
             biased;

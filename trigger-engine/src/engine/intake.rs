@@ -18,7 +18,9 @@ use super::Clock;
 use crate::{
     accepted::Accepted,
     incoming::Incoming,
-    ingest::{Batch, Cap, FeedMark, Ingest, IngestEffect, IngestError, IngestInput, Prepared, Token},
+    ingest::{
+        Batch, Cap, FeedMark, Ingest, IngestEffect, IngestError, IngestInput, Prepared, Token,
+    },
     record::{HeldRecord, Home, StoredEvent, stream},
 };
 

@@ -187,7 +187,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`QuestionError::NotRunning`].
-    pub fn dead_letters(&self, namespace: &Namespace) -> Result<Vec<DeadLetterView>, QuestionError> {
+    pub fn dead_letters(
+        &self,
+        namespace: &Namespace,
+    ) -> Result<Vec<DeadLetterView>, QuestionError> {
         Ok(self.running()?.shared.core().dead_letters(namespace))
     }
 

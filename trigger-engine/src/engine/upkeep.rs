@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{checkpoints::Checkpoints, dispatch::Shared};
+use super::dispatch::Shared;
 use crate::{config::EngineConfig, delivery::DeliveryInput};
 
 /// How often the log's size is looked at.
@@ -15,7 +15,6 @@ const PERIOD: Duration = Duration::from_millis(500);
 pub(crate) async fn keep(
     shared: Arc<Shared>,
     config: EngineConfig,
-    checkpoints: Option<Checkpoints>,
     commands: mpsc::Sender<DeliveryInput>,
     stop: CancellationToken,
 ) {
@@ -28,18 +27,14 @@ pub(crate) async fn keep(
         retain(&shared, &config, &commands).await;
         let bytes = shared.log.sizes().bytes;
         let grown = bytes.abs_diff(grown_from);
-        if grown >= config.checkpoint_bytes.0 && save(&shared, checkpoints.as_ref()).await {
+        if grown >= config.checkpoint_bytes.0 && save(&shared).await {
             grown_from = bytes;
         }
     }
 }
 
 /// Asks for the oldest segment to go, where the policy and the low-water mark let it.
-async fn retain(
-    shared: &Shared,
-    config: &EngineConfig,
-    commands: &mpsc::Sender<DeliveryInput>,
-) {
+async fn retain(shared: &Shared, config: &EngineConfig, commands: &mpsc::Sender<DeliveryInput>) {
     let (low_water, carrying) = {
         let core = shared.core();
         (core.low_water().clone(), core.is_carrying())
@@ -57,8 +52,8 @@ async fn retain(
 }
 
 /// Saves a checkpoint; whether it is there.
-pub(crate) async fn save(shared: &Shared, checkpoints: Option<&Checkpoints>) -> bool {
-    let Some(checkpoints) = checkpoints.cloned() else { return true };
+pub(crate) async fn save(shared: &Shared) -> bool {
+    let Some(checkpoints) = shared.checkpoints.clone() else { return true };
     let checkpoint = shared.core().checkpoint();
     let saved = tokio::task::spawn_blocking(move || checkpoints.save(&checkpoint)).await;
     match saved {

@@ -69,9 +69,10 @@ impl Prepared {
     /// Computes what does not depend on any state.
     #[must_use]
     pub fn new(incoming: Incoming) -> Self {
-        let headers = incoming.headers.as_ref().map(|headers| {
-            serde_json::to_vec(headers).unwrap_or_default()
-        });
+        let headers = incoming
+            .headers
+            .as_ref()
+            .map(|headers| serde_json::to_vec(headers).unwrap_or_default());
         let bytes = incoming.event.size() + headers.as_ref().map_or(0, Vec::len);
         Self {
             hash: incoming.dedup.then(|| dedup_hash(&incoming)),

@@ -63,11 +63,14 @@ impl DedupWindow {
     /// Where an event with this hash may stand, newest first.
     pub fn find(&self, hash: NonZeroU64) -> impl Iterator<Item = Position> {
         let hash = hash.get();
-        self.parts.iter().rev().filter_map(move |part| {
-            let shard = part.shards.get(shard_of(hash))?;
-            shard.iter_hash(hash).find(|entry| entry.0 == hash)
-        })
-        .map(|entry| unpack(entry.1))
+        self.parts
+            .iter()
+            .rev()
+            .filter_map(move |part| {
+                let shard = part.shards.get(shard_of(hash))?;
+                shard.iter_hash(hash).find(|entry| entry.0 == hash)
+            })
+            .map(|entry| unpack(entry.1))
     }
 
     /// Drops what is older than the window, and what is more than the bound.
@@ -76,7 +79,7 @@ impl DedupWindow {
             let old = oldest.newest_ms.saturating_add(self.window_ms) < now_ms;
             let many = self.parts.len() > PARTS + 1
                 || self.len() > self.part_entries.saturating_mul(PARTS);
-            if !old && !(many && self.parts.len() > 1) {
+            if !(old || many && self.parts.len() > 1) {
                 return;
             }
             if !old {
@@ -195,12 +198,8 @@ mod tests {
         for n in 1..=entries as u64 {
             window.insert(hash(n), at(n), 5);
         }
-        let bytes: usize = window
-            .parts
-            .iter()
-            .flat_map(|part| &part.shards)
-            .map(HashTable::allocation_size)
-            .sum();
+        let bytes: usize =
+            window.parts.iter().flat_map(|part| &part.shards).map(HashTable::allocation_size).sum();
         assert!(window.len() > entries * 9 / 10);
         assert!(bytes < window.len() * 40, "{} bytes an id", bytes / window.len());
     }

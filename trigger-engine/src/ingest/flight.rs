@@ -103,10 +103,7 @@ pub(super) fn originals(token: Token, slots: &[Slot]) -> Vec<Token> {
     originals
 }
 
-fn matched(
-    index: &RuleIndex,
-    event: &Prepared,
-) -> Result<Vec<Arc<IndexedTrigger>>, IngestError> {
+fn matched(index: &RuleIndex, event: &Prepared) -> Result<Vec<Arc<IndexedTrigger>>, IngestError> {
     let incoming = &event.incoming;
     match &incoming.target {
         Target::Trigger(name) => {
@@ -154,15 +151,7 @@ impl Flight {
         syncing: bool,
     ) -> Self {
         let waiters = Vec::new();
-        Self::UnderWay(UnderWay {
-            events,
-            slots,
-            fired,
-            originals,
-            waiters,
-            syncing,
-            failed: None,
-        })
+        Self::UnderWay(UnderWay { events, slots, fired, originals, waiters, syncing, failed: None })
     }
 
     /// The events, once they are on their way to the log.

@@ -128,6 +128,12 @@ impl Attempts {
         self.notes.push(AttemptNote { attempt: self.made, at_ms, why });
     }
 
+    /// Attempts go on counting, but what they are allowed begins anew.
+    pub(crate) fn begin_anew(&mut self) {
+        self.failures = 0;
+        self.missing_since_ms = None;
+    }
+
     pub(crate) fn write(&self, writer: &mut Writer) {
         writer.number(u64::from(self.made));
         writer.number(u64::from(self.failures));

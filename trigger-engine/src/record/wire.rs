@@ -103,8 +103,11 @@ impl Reader {
     }
 
     pub(crate) fn take(&mut self, len: usize, what: &'static str) -> Result<Bytes, DecodeError> {
-        let end =
-            self.at.checked_add(len).filter(|end| *end <= self.data.len()).ok_or(DecodeError(what))?;
+        let end = self
+            .at
+            .checked_add(len)
+            .filter(|end| *end <= self.data.len())
+            .ok_or(DecodeError(what))?;
         let slice = self.data.slice(self.at..end);
         self.at = end;
         Ok(slice)
@@ -204,8 +207,7 @@ impl Reader {
 
     pub(crate) fn full_name(&mut self, what: &'static str) -> Result<FullName, DecodeError> {
         let namespace = self.namespace(what)?;
-        let package =
-            self.optional_blob(what)?.map(|text| parse_name(&text, what)).transpose()?;
+        let package = self.optional_blob(what)?.map(|text| parse_name(&text, what)).transpose()?;
         Ok(FullName { namespace, package, name: self.name(what)? })
     }
 }

@@ -64,9 +64,7 @@ fn line(log: LogUid, position: Position, event: &StoredEvent, rule: &StoredRule)
 fn payload(event: &StoredEvent) -> Box<RawValue> {
     let text = match &event.event.data {
         Data::Json(bytes) => String::from_utf8(bytes.to_vec()).ok(),
-        Data::Text(_) | Data::Binary(_) => {
-            serde_json::to_string(&event.event.arguments()).ok()
-        }
+        Data::Text(_) | Data::Binary(_) => serde_json::to_string(&event.event.arguments()).ok(),
         Data::None => None,
     };
     let raw = text.and_then(|text| RawValue::from_string(text).ok());
