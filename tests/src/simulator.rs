@@ -49,18 +49,23 @@
     reason = "a simulator is a test: what cannot be in it is a defect, and stops it"
 )]
 
+pub mod bounds;
 pub mod campaign;
 pub mod chance;
 pub mod clients;
 pub mod clock;
+mod commands;
 pub mod crash;
 pub mod disk;
+mod dispatch;
 pub mod entities;
 pub mod env;
 pub mod expected;
 pub mod feed;
 pub mod functions;
+mod intake;
 pub mod log;
+pub mod operators;
 pub mod oracle;
 pub mod plan;
 pub mod process;
@@ -70,5 +75,6 @@ pub mod sandboxes;
 pub mod store;
 pub mod tally;
 pub mod trace;
+mod upkeep;
 pub mod witness;
 pub mod world;

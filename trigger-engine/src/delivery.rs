@@ -156,7 +156,7 @@ impl Deliveries {
             DeliveryInput::AttemptEnded { id, verdict } => {
                 self.attempt_ended(id, &verdict, now_ms, effects);
             }
-            DeliveryInput::Unreadable { id } => self.unreadable(id, now_ms),
+            DeliveryInput::Unreadable { id, home } => self.unreadable(id, home, now_ms),
             DeliveryInput::Flushed => self.pipeline.flushed(),
             DeliveryInput::Durable { positions } => self.durable(&positions, now_ms, effects),
             DeliveryInput::AppendRefused => {

@@ -6,6 +6,9 @@ use evoke_trigger_engine::{Incoming, Origin, Target};
 use super::plan::{Address, Plan, PlannedEvent, name};
 use super::witness::Token;
 
+const SOURCE: &str = "/simulator";
+/// Source of what the feed brings.
+pub const FEED_SOURCE: &str = "/feed";
 /// First token of events that a repetition carries because the hub may not tell it apart.
 const FRESH: u32 = 1_000_000;
 
@@ -13,6 +16,9 @@ const FRESH: u32 = 1_000_000;
 #[derive(Debug)]
 pub struct Clients {
     posts: Vec<State>,
+    /// How often each was refused.
+    refusals: Vec<u32>,
+    open: usize,
     fresh: u32,
 }
 
@@ -30,7 +36,8 @@ impl Clients {
     /// The clients of a plan.
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
-        Self { posts: vec![State::Waiting; plan.posts.len()], fresh: FRESH }
+        let open = plan.posts.len();
+        Self { posts: vec![State::Waiting; open], refusals: vec![0; open], open, fresh: FRESH }
     }
 
     /// Sends a post; nothing where it is acknowledged or under way.
@@ -56,14 +63,19 @@ impl Clients {
     /// A post is acknowledged; gives what it carried.
     pub fn acknowledged(&mut self, post: usize) -> Vec<Token> {
         match std::mem::replace(&mut self.posts[post], State::Acknowledged) {
-            State::Sent(tokens) => tokens,
+            State::Sent(tokens) => {
+                self.open -= 1;
+                tokens
+            }
             State::Waiting | State::Acknowledged => Vec::new(),
         }
     }
 
-    /// A post was refused: it is to be sent again.
-    pub fn refused(&mut self, post: usize) {
+    /// A post was refused: it is to be sent again, after so many milliseconds.
+    pub fn refused(&mut self, post: usize) -> u64 {
         self.posts[post] = State::Waiting;
+        self.refusals[post] += 1;
+        100 << self.refusals[post].min(12)
     }
 
     /// The hub died; gives the posts that were under way, to be sent again.
@@ -80,13 +92,19 @@ impl Clients {
     /// Posts that are not acknowledged.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.posts.iter().filter(|state| **state != State::Acknowledged).count()
+        self.open
     }
+}
+
+/// Whether an event is a client's or a feed's, not one that the hub made itself.
+#[must_use]
+pub fn is_theirs(event: &Event) -> bool {
+    event.source == SOURCE || event.source == FEED_SOURCE
 }
 
 fn incoming(plan: &Plan, address: &Address, planned: &PlannedEvent) -> Incoming {
     let text = planned.token.text();
-    let mut event = Event::new(text.clone(), "/simulator", "simulated");
+    let mut event = Event::new(text.clone(), SOURCE, "simulated");
     event.data = Data::Json(format!("{{\"t\":\"{text}\"}}").into());
     if let Some(key) = planned.key {
         let key = Attribute::Text(format!("k{key}"));

@@ -6,7 +6,7 @@
 //! process dies, everything stays as it was, still waiting: a log that takes it for safe at its
 //! next start is caught by the power cut after.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::chance::Chance;
 use super::tally::{Group, Tally};
@@ -17,10 +17,6 @@ pub const SECTOR: usize = 512;
 /// A file, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct File(usize);
-
-/// One write, to ask later whether it is safe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct WriteId(u64);
 
 /// The disk has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,10 +29,7 @@ pub struct Disk {
     names: BTreeMap<String, File>,
     safe_names: BTreeMap<String, File>,
     waiting_names: Vec<NameChange>,
-    waiting: BTreeSet<WriteId>,
-    lost: BTreeSet<WriteId>,
     capacity: usize,
-    next: u64,
 }
 
 #[derive(Debug, Default)]
@@ -48,7 +41,7 @@ struct Content {
 
 #[derive(Debug)]
 enum Change {
-    Write { id: WriteId, at: usize, bytes: Vec<u8> },
+    Write { at: usize, bytes: Vec<u8> },
     Length(usize),
 }
 
@@ -79,10 +72,7 @@ impl Disk {
             names: BTreeMap::new(),
             safe_names: BTreeMap::new(),
             waiting_names: Vec::new(),
-            waiting: BTreeSet::new(),
-            lost: BTreeSet::new(),
             capacity,
-            next: 0,
         }
     }
 
@@ -156,19 +146,16 @@ impl Disk {
     ///
     /// # Errors
     /// [`Full`] if the file would have to grow; nothing happened.
-    pub fn write(&mut self, file: File, at: usize, bytes: &[u8]) -> Result<WriteId, Full> {
+    pub fn write(&mut self, file: File, at: usize, bytes: &[u8]) -> Result<(), Full> {
         let end = at + bytes.len();
         let old = self.files[file.0].now.len();
         if end > old && self.used() + (end - old) > self.capacity {
             return Err(Full);
         }
-        let id = WriteId(self.next);
-        self.next += 1;
-        self.waiting.insert(id);
         let content = &mut self.files[file.0];
         put(&mut content.now, at, bytes);
-        content.waiting.push(Change::Write { id, at, bytes: bytes.to_vec() });
-        Ok(id)
+        content.waiting.push(Change::Write { at, bytes: bytes.to_vec() });
+        Ok(())
     }
 
     /// Makes all writes to a file safe.
@@ -176,10 +163,7 @@ impl Disk {
         let content = &mut self.files[file.0];
         for change in content.waiting.drain(..) {
             match change {
-                Change::Write { id, at, bytes } => {
-                    put(&mut content.safe, at, &bytes);
-                    self.waiting.remove(&id);
-                }
+                Change::Write { at, bytes } => put(&mut content.safe, at, &bytes),
                 Change::Length(len) => content.safe.resize(len, 0),
             }
         }
@@ -191,11 +175,10 @@ impl Disk {
         self.safe_names.clone_from(&self.names);
     }
 
-    /// Whether a write would be there after a power cut now, under a name.
+    /// Whether these bytes would be there after a power cut now, in a file with a name.
     #[must_use]
-    pub fn is_safe(&self, file: File, write: WriteId) -> bool {
-        !self.waiting.contains(&write)
-            && !self.lost.contains(&write)
+    pub fn is_safe(&self, file: File, at: usize, bytes: &[u8]) -> bool {
+        self.files[file.0].safe.get(at..at + bytes.len()) == Some(bytes)
             && self.safe_names.values().any(|named| *named == file)
     }
 
@@ -281,7 +264,7 @@ impl Disk {
                         content.safe.resize(len, 0);
                     }
                 }
-                Change::Write { id, at, bytes } => {
+                Change::Write { at, bytes } => {
                     let (mut kept, mut all) = (0, 0);
                     for (from, piece) in sectors(at, &bytes) {
                         all += 1;
@@ -289,10 +272,6 @@ impl Disk {
                             kept += 1;
                             put(&mut content.safe, from, piece);
                         }
-                    }
-                    self.waiting.remove(&id);
-                    if kept < all {
-                        self.lost.insert(id);
                     }
                     tally.count(Group::Fault, fate(kept, all, mercy));
                 }
@@ -362,12 +341,12 @@ mod tests {
         for seed in 0..200 {
             let mut disk = Disk::new(1 << 20);
             let file = disk.create("a");
-            let write = disk.write(file, 100, &[7; 3_000]).unwrap();
-            assert!(!disk.is_safe(file, write));
+            disk.write(file, 100, &[7; 3_000]).unwrap();
+            assert!(!disk.is_safe(file, 100, &[7; 3_000]));
             disk.sync(file);
-            assert!(!disk.is_safe(file, write), "its name is not safe yet");
+            assert!(!disk.is_safe(file, 100, &[7; 3_000]), "its name is not safe yet");
             disk.sync_names();
-            assert!(disk.is_safe(file, write));
+            assert!(disk.is_safe(file, 100, &[7; 3_000]));
             cut(&mut disk, seed);
             let file = disk.open("a").unwrap();
             assert_eq!(&disk.read(file)[100..], [7; 3_000]);

@@ -12,6 +12,7 @@ pub struct Entities {
     triggers: Vec<Trigger>,
     rules: BTreeMap<usize, Rule>,
     lives: u64,
+    revisions: BTreeMap<EntityUid, u64>,
 }
 
 // === impl Entities ===
@@ -21,7 +22,7 @@ impl Entities {
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
         let rules = plan.rules.iter().cloned().enumerate().collect();
-        Self { triggers: plan.triggers.clone(), rules, lives: 0 }
+        Self { triggers: plan.triggers.clone(), rules, lives: 0, revisions: BTreeMap::new() }
     }
 
     /// All triggers.
@@ -54,6 +55,19 @@ impl Entities {
     /// Deletes a rule.
     pub fn delete(&mut self, number: usize) -> Option<Rule> {
         self.rules.remove(&number)
+    }
+
+    /// Revision of a rule's action.
+    #[must_use]
+    pub fn revision(&self, rule: EntityUid) -> u64 {
+        self.revisions.get(&rule).copied().unwrap_or_default()
+    }
+
+    /// A rule's action is changed; gives its new revision.
+    pub fn revise(&mut self, rule: EntityUid) -> u64 {
+        let revision = self.revisions.entry(rule).or_default();
+        *revision += 1;
+        *revision
     }
 
     /// A uid that no entity had before.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use evoke_schemas::LogUid;
+use evoke_trigger_engine::record::DeliveryId;
 
 use super::chance::Chance;
 use super::clients::Clients;
@@ -49,8 +50,8 @@ pub enum Happening {
 pub enum Inner {
     /// The disk does the log's next effect.
     Disk,
-    /// A timer of the process ends.
-    Wake,
+    /// The timer that was set for this true time ends.
+    Wake(u64),
     /// A batch's read for confirmation is done.
     Confirmed(u64, evoke_schemas::Position),
     /// A run ends.
@@ -59,8 +60,10 @@ pub enum Inner {
     Flushed(Flush),
     /// An event that was asked for is read.
     Fetched(u64),
-    /// The file of a checkpoint is written this far.
-    CheckpointStep,
+    /// The next step of a checkpoint.
+    Checkpoint(u8),
+    /// A dead letter is told of once more, as it could not be before.
+    Announce(DeliveryId),
     /// The dispatcher reads on.
     ReadOn,
     /// Something happens to a sandbox.

@@ -6,6 +6,7 @@ use evoke_trigger_engine::ingest::FeedMark;
 use evoke_trigger_engine::{Incoming, Origin, Target};
 
 use super::chance::Chance;
+use super::clients::FEED_SOURCE;
 use super::plan::Plan;
 use super::witness::Token;
 
@@ -77,7 +78,7 @@ fn batch(plan: &Plan, guard: Guard, range: std::ops::Range<u32>) -> (Vec<Incomin
 fn incoming(plan: &Plan, token: Token) -> Incoming {
     let trigger = &plan.triggers[0];
     let text = token.text();
-    let mut event = Event::new(text.clone(), "/feed", "fed");
+    let mut event = Event::new(text.clone(), FEED_SOURCE, "fed");
     event.data = Data::Json(format!("{{\"t\":\"{text}\"}}").into());
     Incoming {
         namespace: trigger.namespace.clone(),

@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use evoke_event_log::commit::{Answer, CommitCore, Effect, Input, Written};
-use evoke_event_log::frame::{Frame, Header, Marker};
+use evoke_event_log::frame::{Chain, Frame, Header, Marker};
 use evoke_event_log::recovery::{Recovered, recover};
+use evoke_event_log::retention::droppable;
 use evoke_event_log::segment::SEGMENT_HEADER_LEN;
 use evoke_event_log::{
-    AppendError, Cursor, FeedPosition, Item, Limits, Prepared, SegmentId, StoredRecord,
+    AppendError, Cursor, FeedPosition, Item, Limits, Prepared, Retention, SegmentId, SegmentInfo,
+    StoredRecord, Summary,
 };
 
 use super::crash::Moment;
@@ -98,7 +100,7 @@ impl<T> Log<T> {
             env.count(Group::Log, "torn tail zeroed");
             let zeros = vec![0; (torn.to - torn.at) as usize];
             let file = files[files.len() - 1].1;
-            let Ok(_) = env.disk.write(file, torn.at as usize, &zeros) else { return Err(Died) };
+            let Ok(()) = env.disk.write(file, torn.at as usize, &zeros) else { return Err(Died) };
         }
         env.comes_to(Moment::Starting)?;
         // The page cache of a process that was killed is not safe yet.
@@ -210,10 +212,10 @@ impl<T> Log<T> {
             Effect::Write { segment, at, bytes } => {
                 env.say(format_args!("log: write {} bytes to {} at {at}", bytes.len(), segment.0));
                 let file = self.file(segment);
-                let Ok(write) = env.disk.write(file, at as usize, &bytes) else {
+                let Ok(()) = env.disk.write(file, at as usize, &bytes) else {
                     unreachable!("a segment is as long as it will be from the start")
                 };
-                env.witness.saw(file, write, &bytes);
+                env.witness.saw(file, at as usize, &bytes);
             }
             Effect::Sync { segment } => {
                 env.say(format_args!("log: sync {}", segment.0));
@@ -227,6 +229,7 @@ impl<T> Log<T> {
             Effect::Answer { token, answer } => return Ok(Happened::Answered(token, answer)),
             Effect::MakeSpare => {
                 let made = self.make_spare(&mut env.disk);
+                env.say(format_args!("log: spare segment: {made:?}"));
                 let input = if made.is_ok() { Input::SpareReady } else { Input::SpareFailed };
                 if made.is_err() {
                     env.count(Group::Fault, "no room for a spare segment");
@@ -350,6 +353,36 @@ impl<T> Log<T> {
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
         &self.segments
+    }
+
+    /// The oldest segment, if `policy` and the low-water mark let it go.
+    #[must_use]
+    pub fn droppable(
+        &self,
+        policy: &Retention,
+        low_water: &Cursor,
+        now_ms: u64,
+    ) -> Option<SegmentInfo> {
+        let (active, sealed) = self.segments.split_last()?;
+        let ends = self.segments.iter().skip(1).map(|next| next.id.0);
+        let summary = |(segment, end): (&Segment, u64)| Summary {
+            id: segment.id,
+            end,
+            bytes: segment.bytes,
+            first_ms: 0,
+            last_ms: segment.last_ms,
+            chain: Chain::START,
+            marked: false,
+        };
+        let sealed: Vec<_> = sealed.iter().zip(ends).map(summary).collect();
+        droppable(&sealed, active.bytes, policy, low_water, now_ms)
+    }
+
+    /// Number after the last record of a sealed segment.
+    #[must_use]
+    pub fn end_of(&self, segment: SegmentId) -> Option<u64> {
+        let at = self.segments.iter().position(|known| known.id == segment)?;
+        self.segments.get(at + 1).map(|next| next.id.0)
     }
 
     /// Removes the oldest segment's file; what must outlive it was appended again before.

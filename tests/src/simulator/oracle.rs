@@ -8,10 +8,10 @@ mod ending;
 mod records;
 mod runs;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use evoke_schemas::{ActivationId, EntityUid, Namespace, Position};
-use evoke_trigger_engine::record::{DeliveryId, Outcome, Reason};
+use evoke_schemas::{ActivationId, EntityUid, Namespace, Occasion, Position};
+use evoke_trigger_engine::record::{DeliveryId, Outcome, Reason, ReplayRecord, ReplayStatus};
 
 use super::witness::Token;
 
@@ -25,18 +25,38 @@ pub struct Oracle {
     deliveries: BTreeMap<DeliveryId, Known>,
     /// Which delivery an activation id belongs to.
     ids: HashMap<ActivationId, DeliveryId>,
+    /// Ids of the activation records that triggers have of their own, with the event.
+    trigger_ids: HashMap<ActivationId, Token>,
+    /// Number of the oldest record that is kept.
+    begin: u64,
     /// Number after the newest record seen durable.
     seen: u64,
+    /// Deliveries that are open or parked.
+    unsettled: usize,
     /// Positions of events with a delivery that is neither done nor held by a durable record.
     open: BTreeMap<u64, u32>,
-    /// Turns of unsettled deliveries, by rule and key.
-    turns: HashMap<(EntityUid, String), BTreeSet<(u64, DeliveryId)>>,
+    /// Turns of unsettled deliveries, by rule, key and occasion: a replay keeps the log's order in
+    /// itself, and a dead letter that comes back stands outside of it.
+    turns: HashMap<(EntityUid, String, Occasion), BTreeSet<(u64, DeliveryId)>>,
+    /// What runs of each key of an ordered rule.
+    running_keys: HashMap<(EntityUid, String), DeliveryId>,
     /// Sets of rules that an event was matched to, at each try to accept it.
     matches: HashMap<Token, Vec<Vec<EntityUid>>>,
+    /// The event at each position.
+    tokens: HashMap<Position, Token>,
+    /// Events that the hub made itself, by namespace and id.
+    announced: HashSet<(Namespace, String)>,
     deleted_rules: BTreeSet<EntityUid>,
     discarded: BTreeSet<DeliveryId>,
+    revived: BTreeSet<DeliveryId>,
     cancelled: BTreeSet<EntityUid>,
+    /// Replays that somebody asked for, as their newest durable record says them.
+    replays: BTreeMap<EntityUid, Option<ReplayRecord>>,
     latest_wall_ms: u64,
+    /// Attempts started in all.
+    starts: u64,
+    /// How far the dispatcher has read.
+    loaded: u64,
     running: BTreeMap<u64, DeliveryId>,
     running_by_rule: HashMap<EntityUid, usize>,
     running_by_namespace: HashMap<Namespace, usize>,
@@ -59,6 +79,7 @@ struct EventKnown {
 struct Known {
     token: Token,
     namespace: Namespace,
+    #[expect(dead_code, reason = "shown in traces")]
     accepted_ms: u64,
     since_ms: u64,
     state: Settled,
@@ -70,12 +91,16 @@ struct Known {
     failures: u32,
     /// Whether a run ended well.
     succeeded: bool,
+    /// Whether a run of the function failed, noted down or not.
+    failed: bool,
     /// Whether its action was missing at some attempt.
     missed: bool,
     running: bool,
     starts: u32,
-    /// Starts of runs in the world when it became ready, for fairness.
-    waits_since: u64,
+    /// Crashes while it was under way: each may have forgotten one failure.
+    crashes: u32,
+    /// Starts in the world when it was loaded with nothing of its namespace before it; for fairness.
+    alone_since: Option<u64>,
 }
 
 /// What the log durably says of a delivery.
@@ -95,6 +120,15 @@ struct Policies {
     most_concurrency: u32,
     shortest_deadline_ms: u64,
     ordered: bool,
+}
+
+// === impl Settled ===
+
+impl Settled {
+    /// Whether the delivery has not come to its end.
+    fn is_under_way(self) -> bool {
+        matches!(self, Self::Open | Self::Parked)
+    }
 }
 
 // === impl Oracle ===
@@ -137,7 +171,26 @@ impl Oracle {
         self.deleted_rules.insert(uid);
     }
 
-    /// Somebody discarded a dead letter.
+    /// Somebody replays a dead letter.
+    pub fn revived(&mut self, id: DeliveryId) {
+        self.revived.insert(id);
+    }
+
+    /// Somebody asks for a replay of a range.
+    pub fn replayed(&mut self, replay: EntityUid) {
+        self.replays.insert(replay, None);
+    }
+
+    /// Replays that are under way.
+    pub fn replays(&self) -> impl Iterator<Item = EntityUid> {
+        let reading = |record: &ReplayRecord| record.status == ReplayStatus::Reading;
+        let open = move |(_, record): &(&EntityUid, &Option<ReplayRecord>)| {
+            record.as_ref().is_some_and(reading)
+        };
+        self.replays.iter().filter(open).map(|(uid, _)| *uid)
+    }
+
+    /// Somebody discards a dead letter.
     pub fn discarded(&mut self, id: DeliveryId) {
         self.discarded.insert(id);
     }
@@ -153,11 +206,10 @@ impl Oracle {
         self.seen
     }
 
-    /// Deliveries that are not settled.
+    /// Deliveries that are not settled, and replays that go on.
     #[must_use]
     pub fn unsettled(&self) -> usize {
-        let open = |known: &&Known| matches!(known.state, Settled::Open | Settled::Parked);
-        self.deliveries.values().filter(open).count()
+        self.unsettled + self.replays().count()
     }
 
     /// The event that a delivery is of.

@@ -82,11 +82,15 @@ pub enum Act {
     DiskFails(Failing),
     /// The disk has room for nothing more, for a while. Unit: milliseconds.
     DiskFull(u64),
+    /// The disk has room again.
+    DiskFreed,
+    /// A deleted rule is made again under its name.
+    MakeRule(usize),
     /// A rule is put again with another policy.
     ChangeRule(usize),
     /// A rule is made inactive, or active again.
     ToggleRule(usize),
-    /// A rule is deleted, and made again under its name a while later.
+    /// A rule is deleted.
     DeleteRule(usize),
     /// The action of a rule is gone for a while. Unit: milliseconds.
     ActionGone(usize, u64),
@@ -124,7 +128,7 @@ impl Plan {
         let (triggers, rules) = entities(&mut draw);
         let posts = posts(&mut draw, &triggers, load_ms);
         let acts = acts(&mut draw, rules.len(), load_ms);
-        let segment_bytes = draw.weighted(&[(2, 16 << 10), (2, 32 << 10), (1, 128 << 10)]);
+        let segment_bytes = draw.weighted(&[(3, 96 << 10), (2, 128 << 10), (1, 192 << 10)]);
         let feed_events = draw.within(20, 50) as u32;
         Self { segment_bytes, load_ms, triggers, rules, posts, acts, feed_events }
     }
@@ -252,7 +256,7 @@ fn acts(draw: &mut Chance, rules: usize, load_ms: u64) -> Vec<(u64, Act)> {
         let act = match draw.below(26) {
             0 => Act::ClockStep(hours * 3_600_000 + draw.below(5_000) as i64),
             1 => Act::DiskFails(draw.weighted(&[(1, Failing::Write), (2, Failing::Sync)])),
-            2 => Act::DiskFull(while_ms),
+            2 => Act::DiskFull(while_ms.min(60_000)),
             3 | 4 => Act::ChangeRule(rule),
             5 | 6 => Act::ToggleRule(rule),
             7 => Act::DeleteRule(rule),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use evoke_invoker::pool::{Fate, SandboxId, Ticket, WarmKey};
-use evoke_schemas::EntityUid;
+use evoke_schemas::{ActivationId, EntityUid};
 use evoke_trigger_engine::Verdict;
 use evoke_trigger_engine::record::DeliveryId;
 
@@ -28,6 +28,8 @@ pub struct Runs {
 pub struct Asked {
     /// Which delivery.
     pub id: DeliveryId,
+    /// Id that its activation record is to have.
+    pub activation: ActivationId,
     /// The event that the function is given, as its data tells.
     pub token: Option<Token>,
     /// The action's sandboxes.
@@ -37,10 +39,12 @@ pub struct Asked {
 /// An attempt that ended.
 #[derive(Clone, Debug)]
 pub struct Ended {
-    /// Number of the attempt, as [`Runs::begin`] gave it.
+    /// Number of the attempt, never used again.
     pub run: u64,
     /// Which delivery.
     pub id: DeliveryId,
+    /// Id of its activation record.
+    pub activation: ActivationId,
     /// The event.
     pub token: Token,
     /// How.
@@ -90,8 +94,8 @@ impl Runs {
         self.under_way.is_empty()
     }
 
-    /// Makes an attempt; gives its number, and what ended by it.
-    pub fn begin(&mut self, asked: Asked, env: &mut Env) -> (u64, Vec<Ended>) {
+    /// Makes an attempt; gives what ended by it.
+    pub fn begin(&mut self, asked: Asked, env: &mut Env) -> Vec<Ended> {
         let run = self.next;
         self.next += 1;
         let Asked { id, token, .. } = asked;
@@ -106,10 +110,10 @@ impl Runs {
         if missing {
             env.count(Group::Fault, "action missing");
             env.soon(1, Happening::Within(self.life, Inner::RunEnds(run)));
-            return (run, Vec::new());
+            return Vec::new();
         }
         let told = self.sandboxes.acquire(Ticket(run), key, self.life, env);
-        (run, self.told(told, env))
+        self.told(told, env)
     }
 
     /// Something happened to a sandbox; gives the attempts that ended by it.
@@ -204,7 +208,7 @@ impl Runs {
         let Run { asked, token, .. } = self.under_way.remove(&run)?;
         env.say(format_args!("run {run:x} ends: {verdict:?}"));
         env.oracle.ends(run, &verdict);
-        Some(Ended { run, id: asked.id, token, verdict, ran })
+        Some(Ended { run, id: asked.id, activation: asked.activation, token, verdict, ran })
     }
 }
 

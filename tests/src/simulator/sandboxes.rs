@@ -85,8 +85,8 @@ impl Sandboxes {
             starting: chance.within(1, 3) as usize,
             waiting: chance.within(4, 64) as usize,
             grow_us: 5_000,
-            crowd: 2,
             share_us: 20_000,
+            crowd: 2,
             patience_ms: 1_000,
             pause_ms: 5_000,
             remove_ms: 60_000,
@@ -359,5 +359,73 @@ fn effect_name(effect: &Effect) -> &'static str {
         Effect::Start { .. } => "start",
         Effect::Pause { .. } => "pause",
         Effect::Kill { .. } => "kill",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evoke_schemas::EntityUid;
+
+    use super::*;
+    use crate::simulator::plan::namespace;
+    use crate::simulator::world::surroundings;
+
+    /// Runs of a few actions on one pool until all are served and nothing is left of it.
+    fn serve(seed: u64) -> Env {
+        let mut env = surroundings(seed, false);
+        while env.queue.pop().is_some() {}
+        let mut chance = Chance::new(seed);
+        let mut pool = Sandboxes::new(&mut chance);
+        let (mut held, mut told, mut next) = (Vec::new(), Vec::new(), 0);
+        let (mut asked, mut answered) = (0, 0);
+        for step in 0..4_000 {
+            if step < 2_000 && chance.percent(30) {
+                next += 1;
+                asked += 1;
+                let key = WarmKey {
+                    namespace: namespace(["a", "b"][chance.index(2)]),
+                    action: EntityUid([chance.below(5) as u8; 16]),
+                    revision: chance.below(2),
+                };
+                told.extend(pool.acquire(Ticket(next), key, 1, &mut env));
+            }
+            if chance.percent(30) && !held.is_empty() {
+                let sandbox = held.swap_remove(chance.index(held.len()));
+                let fate =
+                    chance.weighted(&[(8, Fate::Keep), (1, Fate::Untouched), (1, Fate::Destroy)]);
+                let held_ms = chance.within(1, 500);
+                told.extend(pool.release((sandbox, fate, held_ms), 1, &mut env));
+            }
+            if chance.percent(50)
+                && let Some((at_ms, Happening::Within(_, Inner::Sandbox(fact)))) = env.queue.pop()
+            {
+                env.clock.advance_to(at_ms);
+                told.extend(pool.happens(fact, 1, &mut env));
+            }
+            for told in told.drain(..) {
+                answered += 1;
+                if let Told::Granted(_, sandbox) = told {
+                    held.push(sandbox);
+                }
+            }
+        }
+        assert_eq!((asked, held.len()), (answered, 0), "seed {seed}: all are served");
+        pool.close(1, &mut env);
+        while let Some((at_ms, what)) = env.queue.pop() {
+            env.clock.advance_to(at_ms);
+            if let Happening::Within(_, Inner::Sandbox(fact)) = what {
+                pool.happens(fact, 1, &mut env);
+            }
+        }
+        assert!(pool.is_gone(), "seed {seed}: something is left");
+        env
+    }
+
+    #[test]
+    fn the_pool_alone_keeps_its_promises() {
+        for seed in 0..300 {
+            let env = serve(seed);
+            assert_eq!(env.oracle.violations(), [""; 0], "seed {seed}");
+        }
     }
 }

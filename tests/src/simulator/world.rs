@@ -23,6 +23,8 @@ use super::witness::Witness;
 const MOST_STEPS: u64 = 400_000;
 /// True time after the load by which everything must have ended. Unit: milliseconds.
 const PATIENCE_MS: u64 = 72 * 3_600_000;
+/// How long a world is watched after its last power cut. Unit: milliseconds.
+const LAST_MS: u64 = 5_000;
 /// Room on the disk. Unit: bytes.
 const DISK_BYTES: usize = 4 << 20;
 
@@ -48,6 +50,20 @@ struct World {
     process: Option<Process>,
     life: u32,
     crashes: u64,
+    /// Acts of the plan that are to come.
+    acts: usize,
+    phase: Phase,
+}
+
+/// How far a world is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Clients post, everything goes wrong.
+    Load,
+    /// Nothing goes wrong any more; what is under way comes to its end.
+    Drain,
+    /// All has ended, and power was cut once more: nothing may happen again, until this time.
+    Last(u64),
 }
 
 /// Runs a seed; `keep` keeps the trace.
@@ -70,40 +86,48 @@ pub fn run(seed: u64, keep: bool) -> Verdict {
 
 impl World {
     fn of(seed: u64, keep: bool) -> Self {
-        let chance = Chance::new(seed);
-        let plan = Rc::new(Plan::of(&chance));
-        let mut queue = Queue::default();
-        queue.at(0, Happening::Start);
-        for (number, post) in plan.posts.iter().enumerate() {
-            queue.at(post.at_ms, Happening::Post(number));
-        }
-        for (at_ms, act) in &plan.acts {
-            queue.at(*at_ms, Happening::Act(act.clone()));
-        }
-        let mut oracle = Oracle::default();
-        plan.rules.iter().for_each(|rule| oracle.rule_put(rule));
-        let env = Env {
-            clock: Clock::default(),
-            disk: Disk::new(DISK_BYTES),
-            witness: Witness::default(),
-            store: Store::default(),
-            functions: Functions::new(chance.fork("functions")),
-            entities: Entities::of(&plan),
-            clients: Clients::of(&plan),
-            oracle,
-            trace: Trace::new(keep),
-            tally: Tally::default(),
-            queue,
-            armed: Vec::new(),
-            death: None,
-            fails: None,
-            fed: false,
-            chance: chance.fork("world"),
-            plan,
-        };
-        Self { env, process: None, life: 0, crashes: 0 }
+        let env = surroundings(seed, keep);
+        let acts = env.plan.acts.len();
+        Self { env, process: None, life: 0, crashes: 0, acts, phase: Phase::Load }
     }
+}
 
+/// What a seed's process is surrounded by.
+pub(super) fn surroundings(seed: u64, keep: bool) -> Env {
+    let chance = Chance::new(seed);
+    let plan = Rc::new(Plan::of(&chance));
+    let mut queue = Queue::default();
+    queue.at(0, Happening::Start);
+    for (number, post) in plan.posts.iter().enumerate() {
+        queue.at(post.at_ms, Happening::Post(number));
+    }
+    for (at_ms, act) in &plan.acts {
+        queue.at(*at_ms, Happening::Act(act.clone()));
+    }
+    let mut oracle = Oracle::default();
+    plan.rules.iter().for_each(|rule| oracle.rule_put(rule));
+    Env {
+        clock: Clock::default(),
+        disk: Disk::new(DISK_BYTES),
+        witness: Witness::default(),
+        store: Store::default(),
+        functions: Functions::new(chance.fork("functions")),
+        entities: Entities::of(&plan),
+        clients: Clients::of(&plan),
+        oracle,
+        trace: Trace::new(keep),
+        tally: Tally::default(),
+        queue,
+        armed: Vec::new(),
+        death: None,
+        fails: None,
+        fed: false,
+        chance: chance.fork("world"),
+        plan,
+    }
+}
+
+impl World {
     fn live(&mut self) {
         let mut steps = 0;
         while let Some((at_ms, what)) = self.env.queue.pop() {
@@ -112,28 +136,42 @@ impl World {
             self.env.oracle.sees_clock(wall_ms);
             self.step(what);
             steps += 1;
-            if !self.env.oracle.violations().is_empty() {
-                return;
-            }
-            if self.is_quiet() {
+            if !self.env.oracle.violations().is_empty() || self.is_over(at_ms) {
                 break;
             }
             if steps > MOST_STEPS || at_ms > self.env.plan.load_ms + PATIENCE_MS {
-                let open = self.env.clients.open();
-                let unsettled = self.env.oracle.unsettled();
+                let (posts, left) = (self.env.clients.open(), self.env.oracle.unsettled());
+                let state = self.process.as_ref().map(Process::state);
                 self.env.oracle.accuse(format!(
-                    "no quiet after {steps} steps and {at_ms} ms: {open} posts, {unsettled} \
-                     deliveries"
+                    "no end after {steps} steps, {at_ms} ms: {posts} posts, {left} left; {state:?}"
                 ));
-                return;
+                break;
             }
         }
         self.env.tally.add(Group::Check, "steps", steps);
     }
 
-    fn is_quiet(&self) -> bool {
-        let done = self.env.clients.open() == 0 && self.env.fed;
-        done && self.env.queue.next_ms().is_none()
+    /// Moves on from phase to phase; whether the last one is over.
+    fn is_over(&mut self, now_ms: u64) -> bool {
+        let served = self.env.clients.open() == 0 && self.env.fed && self.process.is_some();
+        match self.phase {
+            Phase::Load if self.acts == 0 && now_ms > self.env.plan.load_ms => {
+                self.env.say(format_args!("from now on nothing goes wrong"));
+                self.env.heal();
+                self.phase = Phase::Drain;
+                false
+            }
+            Phase::Drain if served && self.env.oracle.unsettled() == 0 => {
+                self.env.say(format_args!("all is quiet: power is cut once more"));
+                self.env.death = Some(Death::PowerCut);
+                self.die();
+                self.phase = Phase::Last(now_ms + LAST_MS);
+                false
+            }
+            // What a power cut left to be told of again comes to its end too.
+            Phase::Last(until_ms) => now_ms > until_ms && self.env.oracle.unsettled() == 0,
+            Phase::Load | Phase::Drain => false,
+        }
     }
 
     fn step(&mut self, what: Happening) {
@@ -199,26 +237,53 @@ impl World {
     }
 
     fn act(&mut self, act: Act) {
-        match act {
-            Act::Crash(moment, death) => self.env.armed.push((moment, death)),
-            Act::ClockStep(by_ms) => {
-                self.env.count(
-                    Group::Fault,
-                    if by_ms < 0 { "clock set back" } else { "clock set forward" },
-                );
-                self.env.say(format_args!("the clock is set by {by_ms} ms"));
-                self.env.clock.step(by_ms);
-            }
-            Act::DiskFails(what) => self.env.fails = Some(what),
-            _later => {}
+        if self.process.is_none() {
+            let in_ms = self.env.chance.within(1, 500);
+            return self.env.soon(in_ms, Happening::Act(act));
         }
-        let _ = Moment::ALL;
+        self.acts = self.acts.saturating_sub(1);
+        match act {
+            Act::Crash(..)
+            | Act::ClockStep(_)
+            | Act::DiskFails(_)
+            | Act::DiskFull(_)
+            | Act::DiskFreed
+            | Act::ActionGone(..)
+            | Act::InvokerDead(_) => self.env.suffers(&act),
+            Act::ChangeRule(_) | Act::ToggleRule(_) | Act::DeleteRule(_) | Act::MakeRule(_) => {
+                let change = self.env.changes(&act);
+                if let (Some(change), Some(process)) = (change, &mut self.process) {
+                    let lives = process.changed(&change, &mut self.env);
+                    self.check(lives);
+                }
+            }
+            Act::Checkpoint
+            | Act::Retain
+            | Act::TendDeadLetters
+            | Act::Replay(_)
+            | Act::CancelReplay => {
+                if let Some(process) = &mut self.process {
+                    let lives = process.operate(&act, &mut self.env);
+                    self.check(lives);
+                }
+            }
+        }
     }
 }
 
 // === impl Env ===
 
 impl Env {
+    /// Nothing goes wrong any more, except crashes that were planned and have not happened.
+    fn heal(&mut self) {
+        self.functions.heal();
+        self.fails = None;
+        self.disk.set_capacity(usize::MAX);
+        for (moment, _) in &mut self.armed {
+            *moment = Moment::Anywhere;
+        }
+    }
+
     fn judge(&mut self) {
         if !self.oracle.violations().is_empty() {
             return;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evoke_schemas::{EntityUid, Namespace, Rule};
+use evoke_schemas::{EntityUid, Namespace, Position, Rule};
 
 use super::{
     Deliveries, DeliveryEffect, Start, State,
@@ -105,14 +105,19 @@ impl Deliveries {
         }
     }
 
-    /// The event of an attempt is gone: nothing can be delivered.
-    pub(super) fn unreadable(&mut self, id: DeliveryId, now_ms: u64) {
+    /// The event of an attempt is not at `home`: nothing can be delivered, unless it was carried
+    /// elsewhere while it was read.
+    pub(super) fn unreadable(&mut self, id: DeliveryId, home: Position, now_ms: u64) {
         if self.end(id).is_none() {
             return;
         }
-        if let Some(delivery) = self.table.get_mut(&id) {
-            delivery.attempts.note(now_ms, "the event's record could not be read");
+        let Some(delivery) = self.table.get_mut(&id) else { return };
+        if delivery.home != home {
+            delivery.attempts.made = delivery.attempts.made.saturating_sub(1);
+            self.make_ready(id);
+            return;
         }
+        delivery.attempts.note(now_ms, "the event's record could not be read");
         self.bury(id, Reason::Unreadable, now_ms);
     }
 

@@ -36,6 +36,8 @@ pub enum DeliveryInput {
     Unreadable {
         /// The delivery.
         id: DeliveryId,
+        /// Where it was looked for.
+        home: Position,
     },
     /// What [`DeliveryEffect::Flush`] asked for is done.
     Flushed,

@@ -16,19 +16,26 @@ impl Oracle {
         }
     }
 
-    /// A client is told that its event is accepted.
-    pub fn told(&mut self, token: Token, accepted: &Accepted, disk: &Disk, witness: &Witness) {
-        let position = accepted.position;
+    /// A client is told that all it sent is accepted, this event too.
+    pub fn acknowledged(&mut self, token: Token, disk: &Disk, witness: &Witness) {
         if !witness.is_safe(disk, token) {
-            let kind = if accepted.duplicate { "duplicate" } else { "event" };
-            self.accuse(format!("{kind} {token:?} is acknowledged and not durable"));
+            self.accuse(format!("{token:?} is acknowledged and not durable"));
         }
+    }
+
+    /// A client is told where its event is.
+    pub fn told(&mut self, token: Token, accepted: &Accepted) {
+        let position = accepted.position;
         let event = self.events.entry(token).or_default();
-        event.told.get_or_insert(position);
-        let same = event.told == Some(position) && event.positions.contains(&position);
-        if !same {
+        event.told = Some(position);
+        if !event.positions.contains(&position) {
             let event = format!("{event:?}");
             self.accuse(format!("{token:?} is acknowledged at {position}, but is {event}"));
+        }
+        for id in accepted.triggers.iter().filter_map(|trigger| trigger.activation_id) {
+            if self.trigger_ids.get(&id) != Some(&token) {
+                self.accuse(format!("{token:?} is promised trigger activation {id}, not its"));
+            }
         }
         let promised = accepted.triggers.iter().flat_map(|trigger| &trigger.rules);
         let promised = promised.filter_map(|rule| rule.activation_id).chain(accepted.activation_id);

@@ -22,19 +22,18 @@ impl Oracle {
                 Settled::Done(_) => "ended done",
             };
             *tally.entry(name).or_default() += 1;
-            if matches!(known.state, Settled::Open | Settled::Parked) {
+            if known.state.is_under_way() {
                 found.push(format!("{id:?} never ended: {known:?}, record {kept:?}"));
             }
             if kept.is_some_and(|kept| kept.token != known.token || kept.rule != id.rule) {
                 found.push(format!("{id:?} has the record of another: {kept:?}"));
             }
         }
-        for (token, event) in &self.events {
-            if event.told.is_some_and(|told| !event.positions.contains(&told)) {
-                found.push(format!("{token:?} was acknowledged and is nowhere: {event:?}"));
-            }
-        }
-        let strangers = store.iter().filter(|(id, _)| !self.ids.contains_key(*id));
+        let unrecorded = self.trigger_ids.iter().filter(|(id, _)| store.get(id).is_none());
+        found.extend(unrecorded.map(|(id, token)| format!("no record {id} of {token:?}'s firing")));
+        let strangers = store
+            .iter()
+            .filter(|(id, _)| !self.ids.contains_key(*id) && !self.trigger_ids.contains_key(*id));
         found.extend(strangers.map(|(id, kept)| format!("activation {id} is nobody's: {kept:?}")));
         let more = found.len().saturating_sub(SHOWN);
         found.truncate(SHOWN);

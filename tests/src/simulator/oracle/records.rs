@@ -1,13 +1,14 @@
 //! What becomes durable: the oracle reads the log as an outsider would.
 
 use evoke_event_log::StoredRecord;
-use evoke_schemas::{EntityUid, Occasion, event::PARTITION_KEY};
+use evoke_schemas::{EntityUid, Occasion, Position, event::PARTITION_KEY};
 use evoke_trigger_engine::Target;
 use evoke_trigger_engine::record::{
-    DeliveryId, HeldRecord, Outcome, OutcomeRecord, Reason, StoredEvent, stream,
+    DeliveryId, HeldRecord, Outcome, OutcomeRecord, Reason, ReplayRecord, StoredEvent, stream,
 };
 
 use super::{Known, Oracle, Settled};
+use crate::simulator::clients;
 use crate::simulator::disk::Disk;
 use crate::simulator::env::LOG;
 use crate::simulator::store::Store;
@@ -24,6 +25,7 @@ impl Oracle {
             stream::EVENT | stream::INVOCATION => self.event(record),
             stream::OUTCOME => self.outcome(record, store),
             stream::PARKED | stream::DEAD => self.held(record),
+            stream::REPLAY => self.replay(record),
             _other => {}
         }
     }
@@ -34,10 +36,13 @@ impl Oracle {
             Ok(stored) => stored,
             Err(error) => return self.accuse(format!("event {position} is not one: {error}")),
         };
-        let Some(token) = Token::find(&record.data) else {
-            // The hub's own events, such as those that tell of dead letters.
+        if !clients::is_theirs(&stored.event) {
             return self.own_event(record, &stored);
+        }
+        let Some(token) = Token::find(&record.data) else {
+            return self.accuse(format!("the event at {position} has lost its data"));
         };
+        self.expect_triggers(position, &stored, token);
         let mut rules: Vec<_> = stored.active_rules().map(|(_, rule)| rule.uid).collect();
         rules.sort_unstable();
         if let Some(matches) = self.matches.get(&token)
@@ -48,6 +53,9 @@ impl Oracle {
         let key = stored.event.attribute(PARTITION_KEY).unwrap_or_default().into_owned();
         let event = self.events.entry(token).or_default();
         event.key = key;
+        // An id whose event is gone from the log is forgotten with it.
+        let begin = self.begin;
+        event.positions.retain(|known| known.offset >= begin);
         event.positions.push(position);
         event.dedup = record.dedup.is_some();
         if event.positions.len() > 1 {
@@ -60,11 +68,32 @@ impl Oracle {
         self.ask(record, &stored, token, rules);
     }
 
+    /// The event that stands at a position.
+    #[must_use]
+    pub fn token_at(&self, position: Position) -> Option<Token> {
+        self.tokens.get(&position).copied()
+    }
+
+    fn expect_triggers(&mut self, position: Position, stored: &StoredEvent, token: Token) {
+        self.tokens.insert(position, token);
+        for trigger in &stored.triggers {
+            if trigger.rules.iter().any(|rule| rule.active) {
+                let id = DeliveryId::live(position, trigger.uid).activation_id(LOG);
+                self.trigger_ids.insert(id, token);
+            }
+        }
+    }
+
+    /// An event of the hub itself, which tells of a dead letter.
     fn own_event(&mut self, record: &StoredRecord, stored: &StoredEvent) {
+        let identity = (stored.namespace.clone(), stored.event.id.clone());
+        if !self.announced.insert(identity) {
+            self.accuse(format!("the hub tells twice of {}: {stored:?}", stored.event.id));
+        }
         let mut rules: Vec<_> = stored.active_rules().map(|(_, rule)| rule.uid).collect();
         rules.sort_unstable();
-        // Counted down from the top: no client has such a token.
-        let token = Token(u32::MAX - record.position.offset as u32);
+        let token = own_token(record.position);
+        self.expect_triggers(record.position, stored, token);
         self.ask(record, stored, token, rules);
     }
 
@@ -90,10 +119,12 @@ impl Oracle {
                     noted_failures: 0,
                     failures: 0,
                     succeeded: false,
+                    failed: false,
                     missed: false,
                     running: false,
                     starts: 0,
-                    waits_since: 0,
+                    crashes: 0,
+                    alone_since: None,
                 },
             );
             *self.open.entry(turn).or_default() += 1;
@@ -103,9 +134,10 @@ impl Oracle {
     fn know(&mut self, id: DeliveryId, known: Known) {
         self.ids.insert(id.activation_id(LOG), id);
         if self.ordered(id.rule) {
-            let key = (id.rule, self.key_of(known.token));
+            let key = (id.rule, self.key_of(known.token), id.occasion);
             self.turns.entry(key).or_default().insert((known.turn, id));
         }
+        self.unsettled += 1;
         self.deliveries.insert(id, known);
     }
 
@@ -124,7 +156,7 @@ impl Oracle {
         let kept = store.get(&id.activation_id(LOG));
         let allowed = match outcome.outcome {
             Outcome::Success => known.succeeded && kept.is_some_and(|kept| kept.success),
-            Outcome::Failed => known.failures > 0 && kept.is_some_and(|kept| !kept.success),
+            Outcome::Failed => known.failed && kept.is_some_and(|kept| !kept.success),
             Outcome::RuleDeleted => self.deleted_rules.contains(&id.rule),
             Outcome::Discarded => self.discarded.contains(&id),
             Outcome::Expired => matches!(known.state, Settled::Dead(_)),
@@ -171,31 +203,35 @@ impl Oracle {
             }
         }
         if revived {
-            self.revive(id, turn);
+            if !self.revived.contains(&id) {
+                self.accuse(format!("{id:?} came back from the dead by itself"));
+            }
+            self.revive(id);
         }
     }
 
-    fn revive(&mut self, id: DeliveryId, turn: u64) {
-        let ordered = self.ordered(id.rule);
-        let Some(known) = self.deliveries.get_mut(&id) else { return };
-        known.turn = turn;
-        known.failures = 0;
-        known.noted_failures = 0;
-        let token = known.token;
-        if ordered {
-            let key = (id.rule, self.key_of(token));
-            self.turns.entry(key).or_default().insert((turn, id));
+    fn replay(&mut self, record: &StoredRecord) {
+        let replay = match ReplayRecord::decode(record.data.clone()) {
+            Ok(replay) => replay,
+            Err(error) => return self.accuse(format!("no replay: {error}")),
+        };
+        let Some(known) = self.replays.get_mut(&replay.uid) else {
+            return self.accuse(format!("nobody asked for {replay:?}"));
+        };
+        *known = Some(replay);
+    }
+
+    fn revive(&mut self, id: DeliveryId) {
+        if let Some(known) = self.deliveries.get_mut(&id) {
+            known.failures = 0;
+            known.noted_failures = 0;
         }
     }
 
     /// A delivery that a replay of a range made.
     fn know_replayed(&mut self, held: &HeldRecord, turn: u64) -> bool {
         let id = held.id;
-        let original = self.deliveries.iter().find(|(other, _)| other.position == id.position);
-        let token = match original {
-            Some((_, known)) => Some(known.token),
-            None => self.token_at(id.position.offset),
-        };
+        let token = self.tokens.get(&id.position).copied();
         let (Some(token), Occasion::Replay(_)) = (token, id.occasion) else {
             self.accuse(format!("{id:?} is held and nobody asked for it"));
             return false;
@@ -212,25 +248,22 @@ impl Oracle {
                 noted_failures: 0,
                 failures: 0,
                 succeeded: false,
+                failed: false,
                 missed: false,
                 running: false,
                 starts: 0,
-                waits_since: 0,
+                crashes: 0,
+                alone_since: None,
             },
         );
         true
     }
 
-    fn token_at(&self, offset: u64) -> Option<Token> {
-        let stands = |event: &super::EventKnown| {
-            event.positions.iter().any(|position| position.offset == offset)
-        };
-        self.events.iter().find(|(_, event)| stands(event)).map(|(token, _)| *token)
-    }
-
     fn judge_death(&mut self, id: DeliveryId, reason: Reason, known: &Known, held: &HeldRecord) {
         let policies = self.policies.get(&id.rule).copied();
-        let fewest = policies.map_or(1, |policies| policies.fewest_attempts);
+        // Nobody asks for more attempts of a rule that is gone.
+        let gone = self.deleted_rules.contains(&id.rule);
+        let fewest = policies.filter(|_| !gone).map_or(1, |policies| policies.fewest_attempts);
         let deadline = policies.map_or(0, |policies| policies.shortest_deadline_ms);
         let just = match reason {
             Reason::Exhausted => known.failures >= fewest && held.attempts.failures >= fewest,
@@ -247,7 +280,8 @@ impl Oracle {
     fn settle(&mut self, id: DeliveryId, state: Settled) {
         let Some(known) = self.deliveries.get_mut(&id) else { return };
         let was_open = known.state == Settled::Open && id.occasion == Occasion::Live;
-        known.state = state;
+        let before = std::mem::replace(&mut known.state, state).is_under_way();
+        self.unsettled = self.unsettled + usize::from(state.is_under_way()) - usize::from(before);
         let (turn, token) = (known.turn, known.token);
         if was_open && let Some(count) = self.open.get_mut(&id.position.offset) {
             *count -= 1;
@@ -256,7 +290,7 @@ impl Oracle {
             }
         }
         if matches!(state, Settled::Done(_) | Settled::Dead(_)) && self.ordered(id.rule) {
-            let key = (id.rule, self.key_of(token));
+            let key = (id.rule, self.key_of(token), id.occasion);
             if let Some(turns) = self.turns.get_mut(&key) {
                 turns.remove(&(turn, id));
             }
@@ -273,7 +307,8 @@ impl Oracle {
     }
 
     /// Segments were dropped: whatever is not done must still be safe somewhere.
-    pub fn dropped(&mut self, disk: &Disk, witness: &Witness) {
+    pub fn dropped(&mut self, begin: u64, disk: &Disk, witness: &Witness) {
+        self.begin = begin;
         let lost = self.deliveries.iter().find(|(_, known)| {
             let needed = !matches!(known.state, Settled::Done(_));
             needed && known.token.0 < u32::MAX / 2 && !witness.is_safe(disk, known.token)
@@ -283,4 +318,9 @@ impl Oracle {
             self.accuse(what);
         }
     }
+}
+
+/// A token for an event of the hub itself: counted down from the top, where no client's is.
+fn own_token(position: Position) -> Token {
+    Token(u32::MAX - position.offset as u32)
 }

@@ -1,12 +1,17 @@
 //! What functions see: when runs start and how they end.
 
-use evoke_schemas::{Activation, EntityUid};
+use evoke_schemas::{ActivationId, EntityUid};
 use evoke_trigger_engine::Verdict;
 use evoke_trigger_engine::record::DeliveryId;
 
-use super::{Oracle, Settled};
+use super::{Known, Oracle, Settled};
 use crate::simulator::disk::Disk;
+use crate::simulator::plan::QUIET;
 use crate::simulator::witness::{Token, Witness};
+
+/// Attempts of others that may start before one that waits alone in its namespace: a turn for
+/// each namespace there is, and one that was chosen already.
+const MOST_BEFORE: u64 = 8;
 
 /// A run that starts.
 #[derive(Clone, Copy, Debug)]
@@ -32,13 +37,16 @@ impl Oracle {
         if token.is_some_and(|token| !witness.is_safe(disk, token)) {
             self.accuse(format!("{id:?} runs and its event {token:?} is not durable"));
         }
-        if matches!(known.state, Settled::Done(_) | Settled::Dead(_)) {
+        // A checkpoint may know of a revival that the log does not know yet.
+        let revived = matches!(known.state, Settled::Dead(_)) && self.revived.contains(&id);
+        if !known.state.is_under_way() && !revived {
             self.accuse(format!("{id:?} runs after its end: {known:?}"));
         }
         if known.running {
             self.accuse(format!("{id:?} runs twice at once"));
         }
-        self.check_policy(id, known.failures);
+        let failures = known.failures.saturating_sub(known.crashes);
+        self.check_policy(id, if revived { 0 } else { failures });
         self.check_order(id, known.turn, known.token);
         if let Some(known) = self.deliveries.get_mut(&id) {
             known.running = true;
@@ -64,28 +72,57 @@ impl Oracle {
         }
     }
 
+    /// The dispatcher chose a delivery for its next attempt: one whose namespace has nothing else
+    /// to do gets its turn after a few.
+    pub fn chosen(&mut self, id: DeliveryId) {
+        let before = self.starts;
+        self.starts += 1;
+        let Some(known) = self.deliveries.get_mut(&id) else { return };
+        let others = known.alone_since.take().map_or(0, |since| before - since);
+        if others > MOST_BEFORE {
+            self.accuse(format!("{id:?} of a quiet namespace waits for {others} others"));
+        }
+    }
+
+    /// The dispatcher has read the log up to `number`.
+    pub fn loads(&mut self, number: u64) {
+        let from = std::mem::replace(&mut self.loaded, number);
+        let quiet = |known: &Known| known.namespace.as_str() == QUIET && known.state.is_under_way();
+        if self.deliveries.values().filter(|known| quiet(known)).count() != 1 {
+            return;
+        }
+        let starts = self.starts;
+        let fresh = |id: &DeliveryId| (from..number).contains(&id.position.offset);
+        let new = |known: &Known| known.state == Settled::Open && known.starts == 0;
+        let alone =
+            self.deliveries.iter_mut().find(|(id, known)| quiet(known) && new(known) && fresh(id));
+        if let Some((_, known)) = alone {
+            known.alone_since = Some(starts);
+        }
+    }
+
     fn check_order(&mut self, id: DeliveryId, turn: u64, token: Token) {
         if !self.ordered(id.rule) {
             return;
         }
-        let key = (id.rule, self.key_of(token));
-        let before = self.turns.get(&key).and_then(|turns| {
-            let earlier = turns.range(..(turn, id));
-            let unsettled = |(_, other): &&(u64, DeliveryId)| {
-                let known = self.deliveries.get(other);
-                known.is_some_and(|known| known.running || !known.succeeded)
-            };
-            earlier.clone().find(unsettled).copied()
-        });
-        if let Some((_, before)) = before {
-            let what = format!("{id:?} runs before {before:?} of its key is done");
-            self.accuse(what);
+        let key = self.key_of(token);
+        if let Some(other) = self.running_keys.insert((id.rule, key.clone()), id) {
+            self.accuse(format!("{id:?} runs while {other:?} of its key does"));
+        }
+        let turns = self.turns.get(&(id.rule, key, id.occasion));
+        let ordered = turns.is_some_and(|turns| turns.contains(&(turn, id)));
+        let before = turns.and_then(|turns| turns.range(..(turn, id)).next().copied());
+        if let Some((_, before)) = before.filter(|_| ordered) {
+            self.accuse(format!("{id:?} runs before {before:?} of its key is done"));
         }
     }
 
     /// A run ends.
     pub fn ends(&mut self, run: u64, verdict: &Verdict) {
         let Some(id) = self.running.remove(&run) else { return };
+        if let Some(token) = self.token_of(&id).filter(|_| self.ordered(id.rule)) {
+            self.running_keys.remove(&(id.rule, self.key_of(token)));
+        }
         if let Some(count) = self.running_by_rule.get_mut(&id.rule) {
             *count -= 1;
         }
@@ -93,7 +130,10 @@ impl Oracle {
         known.running = false;
         match verdict {
             Verdict::Success => known.succeeded = true,
-            Verdict::FunctionFailed { .. } => known.failures += 1,
+            Verdict::FunctionFailed { .. } => {
+                known.failures += 1;
+                known.failed = true;
+            }
             Verdict::ActionMissing => known.missed = true,
             Verdict::PlatformFailed { .. } => {}
         }
@@ -103,8 +143,7 @@ impl Oracle {
     }
 
     /// An activation record is staged: it must be the one of its delivery.
-    pub fn staged(&mut self, activation: &Activation, token: Token, rule: EntityUid) {
-        let id = activation.activation_id;
+    pub fn staged(&mut self, id: ActivationId, token: Token, rule: EntityUid) {
         let known = self.ids.get(&id).and_then(|id| Some((id, self.deliveries.get(id)?)));
         if known.is_none_or(|(id, known)| known.token != token || id.rule != rule) {
             self.accuse(format!("activation {id} of {token:?} belongs to another delivery"));
@@ -114,12 +153,15 @@ impl Oracle {
     /// The process died, and every sandbox with it; what was not noted down is forgotten.
     pub fn died(&mut self) {
         self.running.clear();
+        self.running_keys.clear();
         self.running_by_rule.clear();
         self.running_by_namespace.clear();
         for known in self.deliveries.values_mut() {
-            if matches!(known.state, Settled::Open | Settled::Parked) {
-                known.running = false;
+            known.running = false;
+            if known.state.is_under_way() {
                 known.failures = known.noted_failures;
+                known.crashes += u32::from(known.starts > 0);
+                known.alone_since = None;
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evoke_schemas::KeyValues;
+use evoke_schemas::{KeyValues, Position};
 
 use super::Shared;
 use crate::{
@@ -22,7 +22,7 @@ pub(super) struct AttemptDone {
 
 enum End {
     Verdict(Verdict),
-    Unreadable,
+    Unreadable(Position),
     NotStaged(ActivationSinkError),
 }
 
@@ -33,9 +33,9 @@ pub(super) async fn make(shared: Arc<Shared>, start: Start) -> AttemptDone {
         Some(event) => Some(event),
         None => read_event(Arc::clone(&shared.log), start.home).await,
     };
-    let Some(event) = event else { return AttemptDone { id, end: End::Unreadable } };
+    let Some(event) = event else { return AttemptDone { id, end: End::Unreadable(start.home) } };
     let Some(attempt) = attempt(&shared, &start, event) else {
-        return AttemptDone { id, end: End::Unreadable };
+        return AttemptDone { id, end: End::Unreadable(start.home) };
     };
     let ended = shared.invoker.invoke(attempt).await;
     let end = match ended.activation {
@@ -53,7 +53,7 @@ pub(super) fn input(done: AttemptDone) -> Result<DeliveryInput, ActivationSinkEr
     let id = done.id;
     match done.end {
         End::Verdict(verdict) => Ok(DeliveryInput::AttemptEnded { id, verdict }),
-        End::Unreadable => Ok(DeliveryInput::Unreadable { id }),
+        End::Unreadable(home) => Ok(DeliveryInput::Unreadable { id, home }),
         End::NotStaged(error) => Err(error),
     }
 }
