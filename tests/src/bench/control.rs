@@ -56,7 +56,7 @@ pub async fn run(name: &str, folder: &Path) -> io::Result<()> {
             let launcher = place_launcher(folder)?;
             let mut runners = Vec::new();
             for _ in 0..TURNS {
-                runners.push(AsyncMutex::new(Runner::start(&launcher).await?));
+                runners.push(Mutex::new(Some(Runner::start(&launcher).await?)));
             }
             let runners = Arc::new(runners);
             serve(move |body| one_of(Arc::clone(&runners), body)).await
@@ -76,11 +76,15 @@ pub async fn run(name: &str, folder: &Path) -> io::Result<()> {
 }
 
 /// Runs the one whose number the body is.
-async fn one_of(runners: Arc<Vec<AsyncMutex<Runner>>>, body: Bytes) -> io::Result<Bytes> {
+async fn one_of(runners: Arc<Vec<Mutex<Option<Runner>>>>, body: Bytes) -> io::Result<Bytes> {
     let number = std::str::from_utf8(&body).ok().and_then(|text| text.parse::<usize>().ok());
-    let runner = number.and_then(|number| runners.get(number));
-    let runner = runner.ok_or_else(|| io::Error::other("no such runner"))?;
-    runner.lock().await.run().await.map(Bytes::from)
+    let place = number.and_then(|number| runners.get(number));
+    let place = place.ok_or_else(|| io::Error::other("no such runner"))?;
+    let runner = place.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let mut runner = runner.ok_or_else(|| io::Error::other("the runner is busy"))?;
+    let answer = runner.run().await?;
+    *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(runner);
+    Ok(Bytes::from(answer))
 }
 
 async fn warm(pool: Arc<(Semaphore, AsyncMutex<Vec<Runner>>)>) -> io::Result<Bytes> {

@@ -230,28 +230,11 @@ async fn hundred(hub: &Hub, folder: &Path) -> io::Result<Row> {
         hub.node_action(&format!("many{n}"), "function main() { return {} }").await?;
     }
     let control = Control::start("turns", folder)?;
-    let mut bare = Connection::open(control.address).await?;
-    let mut connection = Connection::open(hub.address).await?;
     let calls: Vec<_> = (0..MANY).map(|n| invoke(hub, &format!("many{n}"))(0, 0)).collect();
     let raw: Vec<_> =
         (0..MANY).map(|n| request("POST", "/", "", n.to_string().as_bytes())).collect();
-    let mut warm_up = Timed::default();
-    for (call, raw) in calls.iter().zip(&raw) {
-        warm_up.send(&mut connection, call).await?;
-        warm_up.send(&mut bare, raw).await?;
-    }
-    let [mut hub_turns, mut hub_one, mut bare_turns, mut bare_one] =
-        std::array::from_fn(|_| Timed::default());
-    for _ in 0..10 {
-        for (call, raw) in calls.iter().zip(&raw) {
-            hub_turns.send(&mut connection, call).await?;
-            bare_turns.send(&mut bare, raw).await?;
-        }
-        for (call, raw) in std::iter::repeat_n((calls.first(), raw.first()), MANY) {
-            hub_one.send(&mut connection, call.map_or(&[], Vec::as_slice)).await?;
-            bare_one.send(&mut bare, raw.map_or(&[], Vec::as_slice)).await?;
-        }
-    }
+    let (mut hub_turns, mut hub_one) = in_turn(hub.address, &calls).await?;
+    let (mut bare_turns, mut bare_one) = in_turn(control.address, &raw).await?;
     let initialised = hub_turns.initialised;
     let (many, one) = (hub_turns.p50(), hub_one.p50());
     let (bare_many, bare_one) = (bare_turns.p50(), bare_one.p50());
@@ -265,6 +248,25 @@ async fn hundred(hub: &Hub, folder: &Path) -> io::Result<Row> {
         control: format!("bare runners: in turn {bare_many:.3} ms, one {bare_one:.3} ms"),
         score: if initialised == 0 { 1.3 * added_one / added.max(0.001) } else { 0.0 },
     })
+}
+
+/// Each of the calls in turn, and the first alone, ten times over.
+async fn in_turn(address: std::net::SocketAddr, calls: &[Vec<u8>]) -> io::Result<(Timed, Timed)> {
+    let mut connection = Connection::open(address).await?;
+    let mut warm_up = Timed::default();
+    for call in calls {
+        warm_up.send(&mut connection, call).await?;
+    }
+    let (mut turns, mut one) = (Timed::default(), Timed::default());
+    for _ in 0..10 {
+        for call in calls {
+            turns.send(&mut connection, call).await?;
+        }
+        for call in std::iter::repeat_n(calls.first(), MANY).flatten() {
+            one.send(&mut connection, call).await?;
+        }
+    }
+    Ok((turns, one))
 }
 
 /// Times of calls, and how many of them had to initialise.

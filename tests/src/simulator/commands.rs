@@ -12,7 +12,7 @@ use super::tally::Group;
 /// What was commanded.
 #[expect(dead_code, reason = "what a command is about is shown in traces")]
 #[derive(Clone, Copy, Debug)]
-pub enum Command {
+pub(super) enum Command {
     /// Deliver a dead letter again.
     Revive(DeliveryId),
     /// Let a dead letter go.

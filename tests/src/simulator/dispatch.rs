@@ -120,7 +120,7 @@ impl Process {
     fn begin_attempt(&mut self, start: Start, env: &mut Env) -> Lives {
         let id = start.id;
         let body = start.body.as_deref();
-        let token = body.and_then(|event| token_of(event));
+        let token = body.and_then(token_of);
         let namespace = body.map(|event| event.namespace.clone());
         let namespace = namespace.unwrap_or_else(|| super::plan::namespace("nobody"));
         let revision = env.entities.revision(id.rule);

@@ -23,7 +23,7 @@ const DEDUP_WINDOW_MS: u64 = 1_000 * 3_600_000;
 
 /// For whom a batch is.
 #[derive(Clone, Debug)]
-pub enum Waiter {
+pub(super) enum Waiter {
     /// A client's post, with what it carries.
     Post(usize, Vec<Token>),
     /// The feed; whether it is a batch that must be refused.

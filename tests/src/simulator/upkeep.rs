@@ -27,7 +27,7 @@ const RANGE_ITEMS: usize = 60;
 
 /// A checkpoint on its way to the disk.
 #[derive(Debug)]
-pub struct Writing {
+pub(super) struct Writing {
     file: File,
     /// Number before which nothing is open in it.
     low_water: u64,
