@@ -47,7 +47,7 @@ simulate:
 
 ## defects: plants each known defect in the cores and lets the simulator find it.
 defects:
-	EVOKE_FULL=1 cargo test $(CI) -p evoke-tests --test simulator -- --nocapture defect
+	tests/defects/run.sh
 
 ## bench: every row of SPECIFICATION.md against its control.
 bench:

@@ -54,6 +54,11 @@ fn every_planted_defect_still_applies() {
     defects(&["--check"]);
 }
 
+#[test]
+fn each_planted_defect_is_found() {
+    defects(&[]);
+}
+
 fn defects(arguments: &[&str]) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("defects/run.sh");
     let output = Command::new(script).args(arguments).output().unwrap();

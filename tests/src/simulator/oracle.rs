@@ -10,7 +10,7 @@ mod runs;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use evoke_schemas::{ActivationId, EntityUid, Namespace, Occasion, Position};
+use evoke_schemas::{ActivationId, EntityName, EntityUid, Namespace, Occasion, Position};
 use evoke_trigger_engine::record::{DeliveryId, Outcome, Reason, ReplayRecord, ReplayStatus};
 
 use super::witness::Token;
@@ -29,6 +29,8 @@ pub struct Oracle {
     trigger_ids: HashMap<ActivationId, Token>,
     /// Number of the oldest record that is kept.
     begin: u64,
+    /// Number before which a segment was let go, removed by now or not.
+    going: u64,
     /// Number after the newest record seen durable.
     seen: u64,
     /// Deliveries that are open or parked.
@@ -50,8 +52,12 @@ pub struct Oracle {
     discarded: BTreeSet<DeliveryId>,
     revived: BTreeSet<DeliveryId>,
     cancelled: BTreeSet<EntityUid>,
-    /// Replays that somebody asked for, as their newest durable record says them.
-    replays: BTreeMap<EntityUid, Option<ReplayRecord>>,
+    /// Replays that somebody asked for: their first durable record, and their newest.
+    replays: BTreeMap<EntityUid, Option<(ReplayRecord, ReplayRecord)>>,
+    /// Trigger of each rule.
+    triggers: HashMap<EntityUid, EntityName>,
+    /// Events that a replay may have to deliver again.
+    fired: BTreeMap<u64, Fired>,
     latest_wall_ms: u64,
     /// Attempts started in all.
     starts: u64,
@@ -103,6 +109,15 @@ struct Known {
     alone_since: Option<u64>,
 }
 
+/// What a replay looks at in an event.
+#[derive(Clone, Debug)]
+struct Fired {
+    position: Position,
+    namespace: Namespace,
+    triggers: Vec<EntityName>,
+    time_ms: u64,
+}
+
 /// What the log durably says of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Settled {
@@ -152,6 +167,7 @@ impl Oracle {
 
     /// A rule was put.
     pub fn rule_put(&mut self, rule: &evoke_schemas::Rule) {
+        self.triggers.insert(rule.uid, rule.trigger.name.clone());
         let policy = &rule.delivery;
         let known = self.policies.entry(rule.uid).or_insert(Policies {
             most_attempts: policy.attempts,
@@ -183,11 +199,11 @@ impl Oracle {
 
     /// Replays that are under way.
     pub fn replays(&self) -> impl Iterator<Item = EntityUid> {
-        let reading = |record: &ReplayRecord| record.status == ReplayStatus::Reading;
-        let open = move |(_, record): &(&EntityUid, &Option<ReplayRecord>)| {
-            record.as_ref().is_some_and(reading)
+        let newest = |(uid, records): (&EntityUid, &Option<(_, ReplayRecord)>)| {
+            let newest = records.as_ref().map(|(_, newest)| newest.status);
+            (newest == Some(ReplayStatus::Reading)).then_some(*uid)
         };
-        self.replays.iter().filter(open).map(|(uid, _)| *uid)
+        self.replays.iter().filter_map(newest)
     }
 
     /// Somebody discards a dead letter.

@@ -84,7 +84,11 @@ impl Process {
             limits: limits.clone(),
         };
         let log = Log::open(settings, env)?;
-        for item in log.read(&super::log::cursor(env.oracle.seen()), usize::MAX) {
+        let (seen, end) = (env.oracle.seen(), log.end());
+        if seen > end.next_in(0) {
+            env.oracle.accuse(format!("the log ends at {end} and had {seen} durable records"));
+        }
+        for item in log.read(&super::log::cursor(seen), usize::MAX) {
             if let Item::Record(record) = item {
                 env.oracle.durable(&record, &env.store);
             }

@@ -154,6 +154,7 @@ impl Process {
     /// [`super::env::Died`].
     pub(super) fn drop_segment(&mut self, segment: SegmentId, env: &mut Env) -> Lives {
         self.dropping = Some(segment);
+        env.oracle.goes(self.log.end_of(segment).unwrap_or_default());
         self.drop_when_covered(env)
     }
 

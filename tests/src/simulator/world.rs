@@ -161,6 +161,16 @@ impl World {
                 self.phase = Phase::Drain;
                 false
             }
+            Phase::Drain if served && !self.env.armed.is_empty() => {
+                // One whose moment never came.
+                if self.env.oracle.unsettled() == 0 {
+                    let (_, death) = self.env.armed.remove(0);
+                    self.env.count(Group::Fault, Moment::Anywhere.name());
+                    self.env.death = Some(death);
+                    self.die();
+                }
+                false
+            }
             Phase::Drain if served && self.env.oracle.unsettled() == 0 => {
                 self.env.say(format_args!("all is quiet: power is cut once more"));
                 self.env.death = Some(Death::PowerCut);

@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 
+use evoke_schemas::Occasion;
+use evoke_trigger_engine::record::{DeliveryId, ReplayStatus};
+
 use super::{Oracle, Settled};
 use crate::simulator::env::LOG;
 use crate::simulator::store::Store;
@@ -29,6 +32,7 @@ impl Oracle {
                 found.push(format!("{id:?} has the record of another: {kept:?}"));
             }
         }
+        self.judge_replays(&mut found);
         let unrecorded = self.trigger_ids.iter().filter(|(id, _)| store.get(id).is_none());
         found.extend(unrecorded.map(|(id, token)| format!("no record {id} of {token:?}'s firing")));
         let strangers = store
@@ -41,5 +45,30 @@ impl Oracle {
             found.push(format!("and {more} more"));
         }
         self.violations.extend(found);
+    }
+
+    /// A replay that was read to its end delivered every event of its range that is still there.
+    fn judge_replays(&self, found: &mut Vec<String>) {
+        for (uid, records) in &self.replays {
+            let Some((first, newest)) = records else { continue };
+            let Some(trigger) = self.triggers.get(&first.rule_uid) else { continue };
+            if newest.status != ReplayStatus::Read || self.deleted_rules.contains(&first.rule_uid) {
+                continue;
+            }
+            let range = self.going.max(first.next.next_in(0))..first.to.next_in(0);
+            if range.is_empty() {
+                continue;
+            }
+            for (_, fired) in self.fired.range(range) {
+                let meant = fired.namespace == first.namespace
+                    && fired.triggers.contains(trigger)
+                    && (first.from_ms..first.to_ms).contains(&fired.time_ms);
+                let (position, rule) = (fired.position, first.rule_uid);
+                let id = DeliveryId { position, rule, occasion: Occasion::Replay(*uid) };
+                if meant && !self.deliveries.contains_key(&id) {
+                    found.push(format!("replay {uid} left out {position}"));
+                }
+            }
+        }
     }
 }

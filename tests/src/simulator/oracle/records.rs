@@ -42,7 +42,7 @@ impl Oracle {
         let Some(token) = Token::find(&record.data) else {
             return self.accuse(format!("the event at {position} has lost its data"));
         };
-        self.expect_triggers(position, &stored, token);
+        self.expect_triggers(record, &stored, token);
         let mut rules: Vec<_> = stored.active_rules().map(|(_, rule)| rule.uid).collect();
         rules.sort_unstable();
         if let Some(matches) = self.matches.get(&token)
@@ -74,8 +74,16 @@ impl Oracle {
         self.tokens.get(&position).copied()
     }
 
-    fn expect_triggers(&mut self, position: Position, stored: &StoredEvent, token: Token) {
+    fn expect_triggers(&mut self, record: &StoredRecord, stored: &StoredEvent, token: Token) {
+        let position = record.position;
         self.tokens.insert(position, token);
+        let fired = super::Fired {
+            position,
+            namespace: stored.namespace.clone(),
+            triggers: stored.triggers.iter().map(|trigger| trigger.name.clone()).collect(),
+            time_ms: record.time_ms,
+        };
+        self.fired.insert(position.offset, fired);
         for trigger in &stored.triggers {
             if trigger.rules.iter().any(|rule| rule.active) {
                 let id = DeliveryId::live(position, trigger.uid).activation_id(LOG);
@@ -93,7 +101,7 @@ impl Oracle {
         let mut rules: Vec<_> = stored.active_rules().map(|(_, rule)| rule.uid).collect();
         rules.sort_unstable();
         let token = own_token(record.position);
-        self.expect_triggers(record.position, stored, token);
+        self.expect_triggers(record, stored, token);
         self.ask(record, stored, token, rules);
     }
 
@@ -218,7 +226,8 @@ impl Oracle {
         let Some(known) = self.replays.get_mut(&replay.uid) else {
             return self.accuse(format!("nobody asked for {replay:?}"));
         };
-        *known = Some(replay);
+        let first = known.take().map_or_else(|| replay.clone(), |(first, _)| first);
+        *known = Some((first, replay));
     }
 
     fn revive(&mut self, id: DeliveryId) {
@@ -304,6 +313,11 @@ impl Oracle {
         {
             self.accuse(format!("the low-water mark {number} is past the open delivery {open}"));
         }
+    }
+
+    /// All before this number is let go: a replay need not deliver it.
+    pub fn goes(&mut self, number: u64) {
+        self.going = self.going.max(number);
     }
 
     /// Segments were dropped: whatever is not done must still be safe somewhere.
