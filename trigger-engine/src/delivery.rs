@@ -40,6 +40,8 @@ mod recovery;
 mod replays;
 mod retry;
 mod settle;
+#[cfg(test)]
+mod tests;
 mod turns;
 mod view;
 
@@ -211,6 +213,12 @@ impl Deliveries {
         self.running
     }
 
+    /// Whether progress waits for room in the log.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.pipeline.is_refused()
+    }
+
     /// Records of progress that are not durable yet.
     #[must_use]
     pub fn unsettled(&self) -> usize {
@@ -280,10 +288,11 @@ impl Deliveries {
         let key = delivery.rule;
         let dead = delivery.state.died_ms();
         let unparked = delivery.unparked;
+        // First: what is known of a deleted rule lasts as long as a delivery of it.
+        self.turns.rule(key).deliveries += 1;
         if let Some(former) = self.table.insert(id, delivery) {
             self.forget(id, &former, effects);
         }
-        self.turns.rule(key).deliveries += 1;
         let namespace = self.turns.namespace(key.namespace);
         match dead {
             Some(died_ms) => {
@@ -297,6 +306,23 @@ impl Deliveries {
         }
         self.count_for_replay(id, true);
         self.check_intake(key, effects);
+    }
+
+    /// Changes a delivery with everything that is counted of it; `false` where there is none.
+    fn exchange(
+        &mut self,
+        id: DeliveryId,
+        change: impl FnOnce(&mut Delivery),
+        effects: &mut Vec<DeliveryEffect>,
+    ) -> bool {
+        let Some(key) = self.table.get(&id).map(|delivery| delivery.rule) else { return false };
+        self.turns.rule(key).deliveries += 1;
+        if let Some(mut delivery) = self.remove(id, effects) {
+            change(&mut delivery);
+            self.insert(id, delivery, effects);
+        }
+        self.turns.rule(key).deliveries -= 1;
+        true
     }
 
     /// Takes a delivery out of the table, and out of everything that names it.

@@ -245,9 +245,12 @@ async fn recover(
     let mut restored = None;
     for checkpoint in &kept {
         match Deliveries::restore(config.delivery.clone(), log.uid(), checkpoint, &mut effects) {
-            // Outcomes that it does not know may have gone with a segment; what is alive was
-            // carried, so that the whole log tells more.
-            Ok(core) if !core.applied().covers(&log.begin()) => {
+            // Outcomes that it does not know may have gone with a segment, or events that it means
+            // to load; what is alive was carried, so that the whole log tells more.
+            Ok(core)
+                if !core.applied().covers(&log.begin())
+                    || !core.low_water().covers(&log.begin()) =>
+            {
                 effects.clear();
                 tracing::warn!("a checkpoint is older than the log");
             }

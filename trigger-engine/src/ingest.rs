@@ -20,6 +20,8 @@ mod batch;
 mod dedup;
 mod error;
 mod flight;
+#[cfg(test)]
+mod tests;
 
 use std::{num::NonZeroU64, sync::Arc};
 

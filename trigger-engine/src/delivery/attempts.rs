@@ -24,6 +24,7 @@ impl Deliveries {
             let next = self.turns.next(self.config.running_per_namespace);
             let Some((key, id)) = next else { return };
             if self.table.get(&id).is_none_or(|delivery| delivery.state != State::Ready) {
+                self.turns.enter(key);
                 continue;
             }
             if let Some(outcome) = self.why_not(key, id) {

@@ -26,13 +26,15 @@ pub(super) struct Carry {
     reading: BTreeSet<DeliveryId>,
     /// Whether every delivery has been looked for.
     listed: bool,
+    /// Records of progress that must be durable before it is looked again.
+    behind: u64,
 }
 
 impl Deliveries {
     pub(super) fn begin_carry(&mut self, segment: SegmentId, to: Cursor) {
         if self.carry.is_none() {
-            let (left, reading, listed) = (Vec::new(), BTreeSet::new(), false);
-            self.carry = Some(Carry { segment, to, left, reading, listed });
+            let (left, reading, listed, behind) = (Vec::new(), BTreeSet::new(), false, 0);
+            self.carry = Some(Carry { segment, to, left, reading, listed, behind });
         }
     }
 
@@ -53,6 +55,7 @@ impl Deliveries {
             carry.left = self.alive_before(&carry.to);
             carry.listed = true;
             self.renew_replays(&carry.to);
+            carry.behind = self.pipeline.pushed();
         }
         while carry.reading.len() < AT_ONCE
             && self.pipeline.len() < self.config.unsettled
@@ -64,10 +67,13 @@ impl Deliveries {
                 effects.push(DeliveryEffect::ReadHome { id, home: delivery.home });
             }
         }
-        if carry.left.is_empty() && carry.reading.is_empty() && self.pipeline.len() == 0 {
+        // Deliveries may never pause, so that what is awaited is named: not "nothing under way".
+        let looked = carry.left.is_empty() && carry.reading.is_empty();
+        let known = self.applied.covers(&carry.to) && self.pipeline.is_durable(carry.behind);
+        if looked && known {
             carry.left = self.alive_before(&carry.to);
             let free = carry.left.is_empty() && !self.replays_before(&carry.to);
-            if free && !self.is_reading_replays() {
+            if free && !self.is_reading_replays() && !self.is_replaying_from(&carry.to) {
                 self.dropped = Some(carry.to);
                 effects.push(DeliveryEffect::DropSegment(carry.segment));
                 return;
@@ -75,6 +81,7 @@ impl Deliveries {
             if carry.left.is_empty() {
                 self.renew_replays(&carry.to);
             }
+            carry.behind = self.pipeline.pushed();
         }
         self.carry = Some(carry);
     }
@@ -112,6 +119,14 @@ impl Deliveries {
             // A record pushed behind the copy still names the old place: then it is carried again.
             delivery.told.get_or_insert(position);
         }
+    }
+
+    /// Whether a replay's delivery from before the cursor is on its way.
+    fn is_replaying_from(&self, to: &Cursor) -> bool {
+        self.pipeline.any(|change| match change {
+            Change::Replayed(_, delivery) => to.is_past(delivery.home),
+            _ => false,
+        })
     }
 
     fn alive_before(&self, to: &Cursor) -> Vec<DeliveryId> {

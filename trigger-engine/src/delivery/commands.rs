@@ -1,7 +1,7 @@
 //! What people ask of dead letters, and what time does to them.
 
 use super::{
-    CommandError, Deliveries, DeliveryEffect, State, Ticket,
+    CommandError, Deliveries, Delivery, DeliveryEffect, State, Ticket,
     settle::{Change, progress},
 };
 use crate::record::{DeliveryId, Outcome, stream};
@@ -37,12 +37,15 @@ impl Deliveries {
         now_ms: u64,
         effects: &mut Vec<DeliveryEffect>,
     ) {
-        let Some(mut delivery) = self.remove(id, effects) else { return };
-        delivery.since_ms = since_ms;
-        delivery.due_ms = 0;
-        delivery.attempts.begin_anew();
-        delivery.state = State::Resting;
-        self.insert(id, delivery, effects);
+        let revive = |delivery: &mut Delivery| {
+            delivery.since_ms = since_ms;
+            delivery.due_ms = 0;
+            delivery.attempts.begin_anew();
+            delivery.state = State::Resting;
+        };
+        if !self.exchange(id, revive, effects) {
+            return;
+        }
         self.schedule(id, now_ms);
     }
 
@@ -73,6 +76,9 @@ impl Deliveries {
             expired.extend(gone.map(|(_, (_, id))| *id));
         }
         for id in expired {
+            if self.pipeline.len() >= self.config.unsettled {
+                return;
+            }
             if self.is_free_dead_letter(id).is_ok() {
                 self.settle(id, Outcome::Expired, now_ms);
             }

@@ -31,16 +31,19 @@ impl Deliveries {
                 }
                 Item::Unreadable(damaged) if is_event(damaged.stream) => {
                     let time_ms = damaged.time_ms;
+                    self.wake_dormant(damaged.position.offset..damaged.position.offset + 1, now_ms);
                     self.load_damage(damaged.position, Reason::Unreadable, time_ms, effects);
                 }
                 Item::Lost(lost) => {
+                    self.wake_dormant(lost.from..lost.to, now_ms);
                     self.load_damage(place_of(&lost), Reason::Lost, now_ms, effects);
                 }
                 // Progress is known here before it is durable, or from recovery.
                 Item::Record(_) | Item::Unreadable(_) => {}
             }
         }
-        if next.covers(&self.applied) {
+        // A page may hold records whose append has not been answered here yet.
+        if next.covers(&self.applied) && !self.pipeline.is_appending() {
             self.applied = next.clone();
         }
         self.water.load(next);
@@ -53,6 +56,7 @@ impl Deliveries {
         let size = u32::try_from(record.data.len()).unwrap_or(u32::MAX);
         let Ok(event) = StoredEvent::decode(record.data) else {
             let (position, time_ms) = (record.position, record.time_ms);
+            self.wake_dormant(position.offset..position.offset + 1, now_ms);
             self.load_damage(position, Reason::Unreadable, time_ms, effects);
             return;
         };
@@ -131,6 +135,20 @@ impl Deliveries {
             self.park(id, now_ms);
         }
         self.schedule(id, now_ms);
+    }
+
+    /// Deliveries that were to begin with events that cannot be read begin all the same: their
+    /// event may be elsewhere, and where it is not, they end as dead letters.
+    fn wake_dormant(&mut self, offsets: std::ops::Range<u64>, now_ms: u64) {
+        let dormant = self.table.iter().filter(|(id, delivery)| {
+            delivery.state == State::Dormant && offsets.contains(&id.position.offset)
+        });
+        let mut ids: Vec<(Turn, DeliveryId)> =
+            dormant.map(|(id, delivery)| (delivery.turn, *id)).collect();
+        ids.sort_unstable();
+        for (_, id) in ids {
+            self.schedule(id, now_ms);
+        }
     }
 
     /// What cannot be read any more becomes a dead letter of the namespace that stands for none.

@@ -17,6 +17,7 @@ pub(super) struct Pipeline<T> {
     flushed: std::collections::VecDeque<Step<T>>,
     appending: Vec<(Record, T)>,
     refused: bool,
+    pushed: u64,
 }
 
 #[derive(Debug)]
@@ -46,22 +47,40 @@ impl<T> Pipeline<T> {
             flushed: std::collections::VecDeque::new(),
             appending: Vec::new(),
             refused: false,
+            pushed: 0,
         }
     }
 
     /// Takes one record, and what follows when it is durable.
     pub(super) fn push(&mut self, record: Record, then: T) {
+        self.pushed += 1;
         self.staged.push(Step { record, then, joined: false });
     }
 
     /// Takes one record that is appended together with the next.
     pub(super) fn push_joined(&mut self, record: Record, then: T) {
+        self.pushed += 1;
         self.staged.push(Step { record, then, joined: true });
     }
 
     /// Records that are not durable yet.
     pub(super) fn len(&self) -> usize {
         self.staged.len() + self.flushing.len() + self.flushed.len() + self.appending.len()
+    }
+
+    /// Whether an append is under way or waits for room.
+    pub(super) fn is_appending(&self) -> bool {
+        !self.appending.is_empty()
+    }
+
+    /// Records taken so far.
+    pub(super) fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    /// Whether the first `count` records taken are durable.
+    pub(super) fn is_durable(&self, count: u64) -> bool {
+        self.pushed - self.len() as u64 >= count
     }
 
     /// Whether something that follows is of this kind.

@@ -241,7 +241,7 @@ impl Deliveries {
         writer.size(kept.len());
         for (position, replay) in kept {
             writer.position(position);
-            writer.blob(&replay.record.encode());
+            writer.blob(&replay.kept.encode());
         }
         let body = writer.finish();
         let mut whole = Writer::with_capacity(body.len() + 4);

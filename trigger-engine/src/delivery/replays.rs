@@ -17,6 +17,8 @@ use crate::record::{Attempts, DeliveryId, ReplayRecord, ReplayStatus, StoredEven
 #[derive(Debug)]
 pub(super) struct Replay {
     pub(super) record: ReplayRecord,
+    /// The replay as its newest durable record says it: all that a checkpoint may know.
+    pub(super) kept: ReplayRecord,
     /// Its newest record, once that is durable.
     pub(super) at: Option<Position>,
     /// Whether a stretch is being read.
@@ -35,7 +37,8 @@ pub fn qualifies(event: &StoredEvent, replay: &ReplayRecord, trigger: &EntityNam
 
 impl Replay {
     pub(super) fn of(record: ReplayRecord, at: Option<Position>) -> Self {
-        Self { record, at, reading: false, settling: 0, outstanding: BTreeSet::new() }
+        let kept = record.clone();
+        Self { record, kept, at, reading: false, settling: 0, outstanding: BTreeSet::new() }
     }
 }
 
@@ -81,17 +84,18 @@ impl Deliveries {
         let replay = self.replays.get_mut(&uid)?;
         replay.settling += 1;
         let record = progress(stream::REPLAY, replay.record.encode());
-        Some((record, Change::Replay(uid, ticket)))
+        Some((record, Change::Replay(Box::new(replay.record.clone()), ticket)))
     }
 
     pub(super) fn replay_recorded(
         &mut self,
-        uid: EntityUid,
+        record: ReplayRecord,
         position: Position,
         ticket: Option<Ticket>,
         effects: &mut Vec<DeliveryEffect>,
     ) {
-        if let Some(replay) = self.replays.get_mut(&uid) {
+        if let Some(replay) = self.replays.get_mut(&record.uid) {
+            replay.kept = record;
             replay.at = Some(position);
             replay.settling = replay.settling.saturating_sub(1);
         }

@@ -1,11 +1,12 @@
 //! Records about deliveries: pushed here, in force when they are durable.
 
 use evoke_event_log::Record;
-use evoke_schemas::{EntityUid, Position};
+use evoke_schemas::Position;
 
 use super::{Deliveries, Delivery, DeliveryEffect, State, Ticket, Turn};
 use crate::record::{
-    Death, DeliveryId, HeldRecord, Home, Outcome, OutcomeRecord, Reason, Writer, stream,
+    Death, DeliveryId, HeldRecord, Home, Outcome, OutcomeRecord, Reason, ReplayRecord, Writer,
+    stream,
 };
 
 /// What a record changes once it is durable.
@@ -24,7 +25,7 @@ pub(super) enum Change {
     /// A replay parked this delivery.
     Replayed(DeliveryId, Box<Delivery>),
     /// How far a replay is.
-    Replay(EntityUid, Option<Ticket>),
+    Replay(Box<ReplayRecord>, Option<Ticket>),
     /// Nothing more: the record is for recovery.
     Nothing,
 }
@@ -169,9 +170,15 @@ impl Deliveries {
                     self.insert(id, *delivery, effects);
                     self.schedule(id, now_ms);
                 }
-                Change::Replay(uid, ticket) => self.replay_recorded(uid, position, ticket, effects),
+                Change::Replay(record, ticket) => {
+                    self.replay_recorded(*record, position, ticket, effects);
+                }
                 Change::Nothing => {}
             }
+        }
+        // What was loaded meanwhile held records of this append.
+        if self.water.loaded().covers(&self.applied) {
+            self.applied = self.water.loaded().clone();
         }
     }
 
@@ -212,11 +219,12 @@ impl Deliveries {
         now_ms: u64,
         effects: &mut Vec<DeliveryEffect>,
     ) {
-        let Some(mut delivery) = self.remove(id, effects) else { return };
-        let place = delivery.place();
-        delivery.body = None;
-        delivery.state = State::Dead { died_ms, death };
-        self.insert(id, delivery, effects);
+        let Some(place) = self.table.get(&id).map(Delivery::place) else { return };
+        let bury = |delivery: &mut Delivery| {
+            delivery.body = None;
+            delivery.state = State::Dead { died_ms, death };
+        };
+        self.exchange(id, bury, effects);
         self.announce(id, effects);
         self.release(id, &place, now_ms);
     }

@@ -16,7 +16,7 @@ use evoke_event_log::{
     Append, AppendError, Appended, EventLog, Page, ReadError, ReadLimit, SegmentId,
 };
 use tokio::{
-    sync::{Notify, mpsc, oneshot, watch},
+    sync::{Notify, Semaphore, mpsc, oneshot, watch},
     task::{JoinError, JoinSet},
 };
 
@@ -30,6 +30,8 @@ use attempt::AttemptDone;
 
 /// Wishes that may wait for the driver; who wishes more waits.
 const COMMANDS: usize = 256;
+/// Dead letters that are announced at once, each with its event in memory.
+const ANNOUNCED_AT_ONCE: usize = 32;
 /// Most items and bytes of one page of the log.
 const PAGE: ReadLimit = ReadLimit { items: 1_024, bytes: 4 << 20 };
 /// Longest sleep of an idle driver; a clock that stepped is noticed after it.
@@ -61,6 +63,8 @@ pub(crate) struct Shared {
     changes: Mutex<VecDeque<DeliveryInput>>,
     changed: Notify,
     failure: watch::Sender<Option<Arc<str>>>,
+    /// Room to announce dead letters.
+    pub(crate) announcing: Semaphore,
 }
 
 /// Who waits for the answer to a command.
@@ -142,6 +146,7 @@ impl Shared {
             changes,
             changed,
             failure,
+            announcing: Semaphore::new(ANNOUNCED_AT_ONCE),
         })
     }
 
@@ -223,7 +228,8 @@ impl Driver {
 
     fn is_idle(&self) -> bool {
         let core = self.shared.core();
-        core.running() == 0 && core.unsettled() == 0
+        // A full disk keeps nobody from stopping: what was not written down is delivered again.
+        core.running() == 0 && (core.unsettled() == 0 || core.is_refused())
     }
 
     /// Steps the core through what happened, and carries out what it wants, in order.
@@ -377,6 +383,10 @@ impl Driver {
         }
         while let Ok(input) = self.inbox.try_recv() {
             self.inputs.push_back(input);
+        }
+        // Where something always happens, nobody comes to sleep until a time.
+        if self.sleep().is_zero() {
+            self.inputs.push_back(DeliveryInput::Tick);
         }
         let mut changes = self.shared.changes.lock().unwrap_or_else(PoisonError::into_inner);
         // First: a delivery that begins now follows the rule as it is now.

@@ -104,6 +104,9 @@ pub(super) async fn announce(
     namespace: Namespace,
     trigger: EntityName,
 ) -> Result<DeliveryInput, super::Cause> {
+    let Ok(_room) = shared.announcing.acquire().await else {
+        return Ok(DeliveryInput::Announced { id });
+    };
     let letter = shared.core().dead_letter(id);
     let Some(letter) = letter else { return Ok(DeliveryInput::Announced { id }) };
     let event = match letter.held.home {
