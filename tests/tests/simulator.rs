@@ -27,7 +27,9 @@ fn ten_thousand_seeds_break_no_promise_and_leave_nothing_untried() {
     let report = campaign(seeds).run();
     assert!(report.failures.is_empty(), "replay with `simulate --seed N`: {:#?}", first(&report));
     assert_eq!(report.seeds, seeds);
-    assert_eq!(report.missing(), [], "what never occurs is not tested");
+    if seeds == SEEDS {
+        assert_eq!(report.missing(), [], "what never occurs is not tested");
+    }
 }
 
 fn first(report: &Report) -> Option<(u64, &[String])> {
@@ -61,8 +63,6 @@ fn each_planted_defect_is_found() {
 
 fn defects(arguments: &[&str]) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("defects/run.sh");
-    let output = Command::new(script).args(arguments).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{text}{errors}");
+    let output = Command::new(script).args(arguments).output();
+    assert!(output.as_ref().is_ok_and(|output| output.status.success()), "{output:#?}");
 }

@@ -282,6 +282,7 @@ async fn engine(records: Records) -> Engine {
         log: Arc::new(log),
         activations: Arc::new(records),
         clock: evoke_trigger_engine::Clock::system(),
+        checkpoints: None,
     };
     Engine::open(parts, EngineConfig::default()).await.unwrap()
 }

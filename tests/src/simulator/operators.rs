@@ -1,5 +1,6 @@
 //! What people and misfortune do to a world besides posting events.
 
+use evoke_invoker::pool::WarmKey;
 use evoke_schemas::RuleStatus;
 use evoke_trigger_engine::delivery::DeliveryInput;
 
@@ -104,6 +105,13 @@ impl Process {
             Change::Put(rule) => {
                 self.index().put_rule(plan::shared(rule));
                 self.inputs.push_back(DeliveryInput::RuleChanged(plan::shared(rule)));
+                if env.chance.percent(50) {
+                    // Its action changes with it.
+                    let (namespace, action) = (rule.namespace.clone(), rule.uid);
+                    let revision = env.entities.revise(action);
+                    let ended = self.runs.retire(&WarmKey { namespace, action, revision }, env);
+                    self.ended(ended, env);
+                }
             }
             Change::Deleted(rule) => {
                 self.index().remove_rule(&rule.namespace, &rule.name);
