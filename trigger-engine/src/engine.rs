@@ -5,6 +5,8 @@ mod dispatch;
 mod intake;
 mod questions;
 mod sink;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 
 use std::{
