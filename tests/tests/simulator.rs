@@ -14,7 +14,7 @@ const SEEDS: u64 = 10_000;
 /// Seeds of one that was not.
 const FEWER_SEEDS: u64 = 500;
 /// Seeds that tell one from the other, and what they take at most where it was.
-const PROBE: (u64, Duration) = (100, Duration::from_secs(5));
+const PROBE: (u64, Duration) = (100, Duration::from_secs(7));
 
 #[test]
 fn ten_thousand_seeds_break_no_promise_and_leave_nothing_untried() {
