@@ -14,6 +14,8 @@ use super::witness::Token;
 
 /// Events that a world gets, at least.
 pub const LEAST_EVENTS: usize = 300;
+/// Events beside them that a full hub may refuse for good.
+const REFUSED_AT_MOST: usize = 60;
 /// Crashes that a world gets, at least.
 pub const LEAST_CRASHES: usize = 3;
 /// The namespace that posts far more than the others, for a while.
@@ -207,7 +209,7 @@ pub fn policy(draw: &mut Chance) -> DeliveryPolicy {
 fn posts(draw: &mut Chance, triggers: &[Trigger], load_ms: u64) -> Vec<Post> {
     let (mut posts, mut next) = (Vec::new(), 0);
     let flood_at = draw.below(load_ms);
-    let least = LEAST_EVENTS + draw.index(40);
+    let least = LEAST_EVENTS + REFUSED_AT_MOST + draw.index(40);
     while next < least as u32 {
         let index = draw.index(triggers.len());
         let space = triggers[index].namespace.as_str();
