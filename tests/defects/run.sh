@@ -28,17 +28,21 @@ fi
 
 # The copy is taken for a repository of nobody, so that git applies patches there by their paths.
 export GIT_CEILING_DIRECTORIES=${tree%/*}
-export CARGO_TARGET_DIR=$root/target/defects/build CARGO_INCREMENTAL=1
+export CARGO_TARGET_DIR=$root/target/defects/build CARGO_INCREMENTAL=0
 
 # Cores and simulator, and nothing else of the tests, so that a build is short.
 mkdir -p "$tree"
 tar -C "$root" -cf - --exclude=./target --exclude=./.git --exclude=./data . | tar -C "$tree" -xf -
+# What an earlier run patched may be built with its defect: it counts as changed.
+sed -n "s#^+++ b/#$tree/#p" "$here"/*.patch | sort -u | xargs touch
 cp "$here/manifest.toml" "$tree/tests/Cargo.toml"
 printf '%s\n' '//! The simulator alone.' 'pub mod simulator;' >"$tree/tests/src/lib.rs"
 
 cd "$tree"
 simulate() {
-  cargo build --quiet --profile defects --config "$here/profile.toml" -p evoke-tests --bin simulate
+  echo "it does not build" >"$tree/out"
+  cargo build --quiet --profile defects --config "$here/profile.toml" -p evoke-tests --bin simulate \
+    2>>"$tree/out" || return
   "$CARGO_TARGET_DIR/defects/simulate" --from 0 --seeds "$seeds" --stop >"$tree/out" 2>&1
 }
 
