@@ -23,7 +23,8 @@ build:
 test:
 	@scripts/setup.sh test
 	$(MAKE) check
-	cargo build $(CI) -p evoke
+	# All at once: part by part, each part's features would build the dependencies anew.
+	cargo build $(CI) --workspace --all-targets
 	EVOKE_BIN=$(CURDIR)/$(BIN) cargo test $(CI) --workspace
 
 check:
