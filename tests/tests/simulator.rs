@@ -12,7 +12,7 @@ use evoke_tests::simulator::world;
 /// Seeds of a build that was made to be fast.
 const SEEDS: u64 = 10_000;
 /// Seeds of one that was not.
-const FEWER_SEEDS: u64 = 500;
+const FEWER_SEEDS: u64 = 2_000;
 /// Seeds that tell one from the other, and what they take at most where it was.
 const PROBE: (u64, Duration) = (100, Duration::from_secs(7));
 
