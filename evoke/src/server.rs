@@ -1,6 +1,6 @@
 //! Serving the API: listeners, TLS, bounds on connections, and their end.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -8,7 +8,7 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_rustls::TlsAcceptor;
@@ -16,6 +16,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Connections of the API at once; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 4_096;
+/// Connections the kernel keeps until they are accepted. Past it a burst of newcomers is turned
+/// into half-open connections, which wait for an answer from nobody; the kernel's own bound
+/// (`net.core.somaxconn`) holds as well.
+const MAX_WAITING_CONNECTIONS: u32 = 4_096;
 /// Connections of one sandbox to the API at once.
 const MAX_SANDBOX_CONNECTIONS: usize = 64;
 /// Longest time from the first byte of a request's head to its last, and of an idle connection.
@@ -44,6 +48,18 @@ pub(crate) enum Share {
     Api,
     /// The listener inside one sandbox.
     Sandbox,
+}
+
+/// The API's own listener, ready to be served.
+///
+/// # Errors
+/// The address is taken, not this machine's, or not allowed.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }?;
+    // A hub that starts again takes its address while connections of the last one linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(MAX_WAITING_CONNECTIONS)
 }
 
 impl Server {

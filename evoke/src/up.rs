@@ -5,10 +5,7 @@ use std::{future::Future, process::ExitCode, sync::Arc, time::Duration};
 use evoke_cli::Output;
 use evoke_controller::router;
 use evoke_store::{ActivationStore as _, FeedStore as _};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -16,7 +13,7 @@ use crate::{
     directory::Directory,
     keys::ControlSocket,
     parts::Parts,
-    server::{Server, Share},
+    server::{self, Server, Share},
     welcome,
 };
 
@@ -39,7 +36,7 @@ pub(crate) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
     let parts = Parts::open(&settings, &directory).await?;
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let listener = TcpListener::bind(settings.listen).await?;
+    let listener = server::bind(settings.listen)?;
     let address = listener.local_addr()?;
     let control = ControlSocket::bind(&directory)?;
     let server = Server::new(router(Arc::clone(&parts.hub)), stop.clone());
