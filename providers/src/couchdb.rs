@@ -1,0 +1,141 @@
+//! CouchDB: an event for each change of a database's documents.
+
+pub mod actions;
+mod batch;
+pub mod changes;
+mod client;
+mod database;
+mod diff;
+mod event;
+mod parameters;
+mod position;
+mod reader;
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use evoke_feeds::{
+    Batch, BatchEnd, FeedContext, Fields, Provider, ResetTo, Source, SourceError, Start,
+};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use changes::Seq;
+pub use event::{DELETED_TYPE, UPDATED_TYPE, classic};
+use parameters::Since;
+pub use parameters::{IAM_URL, Parameters};
+use position::Position;
+use reader::{Begin, Given, Reader};
+
+/// Batches that wait to be asked for; the reader rests while they do.
+const READ_AHEAD: usize = 1;
+
+/// The provider `couchdb`.
+///
+/// One event for each row of the changes feed: each revision of a document that the feed shows,
+/// once. CouchDB shows of a document only the newest change.
+#[derive(Debug, Default)]
+pub struct CouchDb {
+    /// Made when first needed; its connections are shared by all feeds.
+    http: Mutex<Option<reqwest::Client>>,
+}
+
+/// An open feed of changes: the far end of a [`Reader`].
+#[derive(Debug)]
+struct Changes {
+    given: mpsc::Receiver<Given>,
+    task: JoinHandle<()>,
+}
+
+#[async_trait]
+impl Provider for CouchDb {
+    const NAME: &'static str = "couchdb";
+    type Parameters = Parameters;
+
+    fn parameters(fields: &mut Fields<'_>) -> Option<Parameters> {
+        Parameters::read(fields)
+    }
+
+    async fn open(
+        &self,
+        feed: FeedContext,
+        parameters: Parameters,
+        from: Start,
+    ) -> Result<Box<dyn Source>, SourceError> {
+        let http = self.http()?;
+        let server = client::Server::new(http, parameters.server.clone(), parameters.auth.clone());
+        let database = database::Database::new(server, &parameters);
+        let (begin, position) = begin(from, &parameters, feed.key.generation)?;
+        let (out, given) = mpsc::channel(READ_AHEAD);
+        let reader = Reader::new(feed, database, parameters, position, out);
+        Ok(Box::new(Changes { given, task: tokio::spawn(reader.run(begin)) }))
+    }
+}
+
+impl CouchDb {
+    fn http(&self) -> Result<reqwest::Client, SourceError> {
+        let mut made = self.http.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(http) = &*made {
+            return Ok(http.clone());
+        }
+        let http = client::http().map_err(|error| SourceError::Retry(error.to_string()))?;
+        Ok(made.insert(http).clone())
+    }
+}
+
+/// Where the reader begins, and the position that it begins with.
+fn begin(
+    from: Start,
+    parameters: &Parameters,
+    generation: u64,
+) -> Result<(Begin, Position), SourceError> {
+    let dbname = parameters.dbname.as_str();
+    let anew =
+        |since: Since, round| (Begin::Pin(since), Position::new(Seq::beginning(), dbname, round));
+    match from {
+        Start::Fresh => Ok(anew(parameters.since.clone(), 0)),
+        Start::After(stored) => {
+            let position: Position = serde_json::from_slice(&stored).map_err(|error| {
+                SourceError::Fatal(format!("the stored position is unreadable: {error}"))
+            })?;
+            // A sequence counts in its own database only.
+            if position.dbname == dbname {
+                Ok((Begin::Go, position))
+            } else {
+                Ok(anew(parameters.since.clone(), generation))
+            }
+        }
+        Start::Reset(ResetTo::Latest) => Ok(anew(Since::Now, generation)),
+        Start::Reset(ResetTo::Earliest) => Ok(anew(Since::After(Seq::beginning()), generation)),
+        Start::Reset(ResetTo::Position(value)) => match Seq::try_from(value) {
+            Ok(seq) => Ok(anew(Since::After(seq), generation)),
+            Err(error) => Err(SourceError::Fatal(error.to_string())),
+        },
+        Start::Reset(ResetTo::Time(_)) => Err(SourceError::Fatal(
+            "CouchDB keeps no times of changes: reset to `earliest`, `latest` or a sequence"
+                .to_owned(),
+        )),
+    }
+}
+
+// === impl Changes ===
+
+#[async_trait]
+impl Source for Changes {
+    async fn next(&mut self) -> Result<Option<Batch>, SourceError> {
+        match self.given.recv().await {
+            Some(given) => given,
+            None => Err(SourceError::Retry("the reader of the changes ended".to_owned())),
+        }
+    }
+
+    async fn ended(&mut self, _end: BatchEnd) -> Result<(), SourceError> {
+        // The server is told nothing: the position is the hub's.
+        Ok(())
+    }
+}
+
+impl Drop for Changes {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
