@@ -30,7 +30,7 @@ async fn c13_a_document_is_made_changed_and_deleted(via: Via) {
     for (event, rev) in events.iter().zip([&first, &second]) {
         let mut payload = classic(event);
         let seq = payload["seq"].take();
-        assert_eq!(seq.is_string(), via == Via::Proxy, "{seq}");
+        assert!(seq.is_string() || (seq.is_number() && via == Via::Direct), "{seq}");
         assert_eq!(
             payload,
             json!({"id": "apple", "seq": null, "changes": [{"rev": rev}], "dbname": rig.db})

@@ -11,7 +11,6 @@ use std::{
 use evoke_feeds::{EventSink, FeedState, FeedStatus, MemorySink, Supervisor, SystemClock};
 use evoke_providers::{couchdb::classic, registry};
 use evoke_schemas::{EntityName, EntityUid, Event, Feed, Namespace};
-use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::{proxy::Proxy, server::Server};
@@ -51,7 +50,7 @@ impl Rig {
         };
         let number = NAMES.fetch_add(1, Ordering::Relaxed);
         let db = format!("evoke-test-{}-{number}", std::process::id());
-        server.must(Method::PUT, &format!("/{db}"), None).await;
+        server.make(&db).await;
         let sink = MemorySink::new();
         let supervisor = supervise(&sink);
         Self { server, proxy, db, sink, supervisor, generation: AtomicU64::new(0) }

@@ -114,6 +114,11 @@ impl Server {
         answer
     }
 
+    /// Makes a database of one shard, whose changes come in the order they were made.
+    pub(crate) async fn make(&self, db: &str) {
+        self.must(Method::PUT, &format!("/{db}?q=1"), None).await;
+    }
+
     /// Writes a document, over what is there; its revision.
     pub(crate) async fn put(&self, db: &str, id: &str, mut doc: Value) -> String {
         let path = format!("/{db}/{id}");
