@@ -139,3 +139,62 @@ impl Drop for Changes {
         self.task.abort();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use reqwest::Url;
+    use serde_json::json;
+
+    use super::{
+        parameters::{Auth, Filter},
+        *,
+    };
+
+    fn parameters() -> Parameters {
+        Parameters {
+            server: Url::parse("http://127.0.0.1").unwrap(),
+            dbname: "fruit".to_owned(),
+            auth: Auth::Nobody,
+            since: Since::Now,
+            filter: Filter::All,
+            shape: parameters::Shape::default(),
+            max_events: None,
+            heartbeat: Duration::from_secs(6),
+            batch: parameters::Bounds::default(),
+        }
+    }
+
+    /// What is pinned, if anything is, and the round of the events.
+    fn begun(from: Start) -> Result<(Option<Since>, u64), String> {
+        match begin(from, &parameters(), 7) {
+            Ok((Begin::Pin(since), position)) => Ok((Some(since), position.round)),
+            Ok((Begin::Go, position)) => Ok((None, position.round)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn stored(dbname: &str) -> Start {
+        Start::After(json!({"seq": "7-a", "dbname": dbname, "round": 3}).to_string().into())
+    }
+
+    #[test]
+    fn f11_a_reset_reads_from_there_in_a_round_of_its_own() {
+        let reset = |to| begun(Start::Reset(to));
+        let seq = |value| Some(Since::After(Seq::try_from(value).unwrap()));
+        assert_eq!(reset(ResetTo::Latest), Ok((Some(Since::Now), 7)));
+        assert_eq!(reset(ResetTo::Earliest), Ok((seq(json!(0)), 7)));
+        assert_eq!(reset(ResetTo::Position(json!("9-x"))), Ok((seq(json!("9-x")), 7)));
+        assert!(reset(ResetTo::Position(json!({"seq": 1}))).is_err());
+        assert!(reset(ResetTo::Time(1_000)).unwrap_err().contains("no times of changes"));
+    }
+
+    #[test]
+    fn a_position_goes_on_in_its_own_database_only() {
+        assert_eq!(begun(Start::Fresh), Ok((Some(Since::Now), 0)));
+        assert_eq!(begun(stored("fruit")), Ok((None, 3)));
+        assert_eq!(begun(stored("roots")), Ok((Some(Since::Now), 7)));
+        assert!(begun(Start::After("rubbish".into())).is_err());
+    }
+}
