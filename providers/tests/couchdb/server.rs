@@ -144,11 +144,10 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for Started {
     fn drop(&mut self) {
-        if let Some(started) = &self.started {
-            started.command("stop", &[]);
-        }
+        // Also one that did not start whole.
+        self.command("stop", &[]);
     }
 }
 
