@@ -5,7 +5,7 @@ mod json;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
 
 pub use json::{batch_from_json, event_from_json};
@@ -47,7 +47,7 @@ pub struct Event {
 }
 
 /// Value of an extension attribute.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Attribute {
     /// CloudEvents Boolean.

@@ -22,12 +22,20 @@ pub struct Entry {
     pub init: bool,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Wire {
     key: String,
     #[serde(default)]
     value: Value,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
+    init: bool,
+}
+
+#[derive(Serialize)]
+struct WireRef<'a> {
+    key: &'a str,
+    value: &'a Value,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     init: bool,
 }
 
@@ -117,9 +125,9 @@ impl FromIterator<(String, Value)> for KeyValues {
 
 impl Serialize for KeyValues {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|(key, entry)| Wire {
-            key: key.clone(),
-            value: entry.value.clone(),
+        serializer.collect_seq(self.iter().map(|(key, entry)| WireRef {
+            key,
+            value: &entry.value,
             init: entry.init,
         }))
     }

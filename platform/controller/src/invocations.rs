@@ -143,7 +143,7 @@ impl Invocations {
             let run_end = this.parts.runners.run(run).await;
             let record = Arc::new(record::of_run(whose, &ready, run_end));
             // Readable before the caller knows of it; durable soon, which no answer waits for.
-            if let Err(error) = this.parts.activations.stage(Activation::clone(&record)).await {
+            if let Err(error) = this.parts.activations.stage(&record).await {
                 tracing::error!(activation = %id, %error, "an activation record is lost");
             }
             drop(permit);

@@ -22,7 +22,7 @@ impl Records {
 #[async_trait]
 impl ActivationSink for Records {
     async fn stage(&self, activation: Activation) -> Result<(), ActivationSinkError> {
-        self.0.stage(activation).await.map_err(|error| ActivationSinkError(Box::new(error)))
+        self.0.stage(&activation).await.map_err(|error| ActivationSinkError(Box::new(error)))
     }
 
     async fn flush(&self) -> Result<(), ActivationSinkError> {

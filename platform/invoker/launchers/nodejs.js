@@ -21,6 +21,20 @@ const SCRATCH = Buffer.allocUnsafeSlow(64 * 1024);
 const LARGEST_IN_SCRATCH = Math.floor((SCRATCH.length - HEADER) / 3);
 const MAX_UNPACKED = 512 * 1024 * 1024;
 
+// Each run has its own environment. The real one keeps every value it ever had (glibc's `setenv`
+// frees none), so that a sandbox would grow with its runs: this one is an ordinary object, which
+// holds text as the real one does. Child processes and workers are started from it all the same.
+const realEnvironment = process.env;
+const environment = { ...realEnvironment };
+process.env = new Proxy(environment, {
+  set(target, name, value) {
+    target[name] = String(value);
+    // Node.js looks at the real one for the time zone.
+    if (name === 'TZ') realEnvironment.TZ = value;
+    return true;
+  },
+});
+
 let handler;
 let perRun = {};
 let call = 0;
@@ -166,8 +180,8 @@ function finish(value) {
 }
 
 function setEnvironment(env) {
-  for (const name in perRun) if (!(name in env)) delete process.env[name];
-  for (const name in env) if (perRun[name] !== env[name]) process.env[name] = env[name];
+  for (const name in perRun) if (!(name in env)) delete environment[name];
+  for (const name in env) environment[name] = env[name];
   perRun = env;
 }
 

@@ -17,11 +17,14 @@ CHUNK = 64 * 1024
 MAX_UNPACKED = 512 * 1024 * 1024
 
 CANNOT_START = "Cannot start action. Check logs for details."
+STARTS_A_PROGRAM = {"subprocess.Popen", "os.exec", "os.posix_spawn", "os.system"}
 NOT_JSON = "The action did not return a dictionary or array."
 
 read, write, environ = os.read, os.write, os.environ
 parse = json.loads
 call = bytes(4)
+# The environment of this run alone.
+per_run = {}
 # What was read of the frame after the last one.
 early = b""
 encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -116,12 +119,22 @@ def print_traceback():
 
 
 def set_environment(before, now):
-    if before != now:
-        for name in before:
-            if name not in now:
-                environ.pop(name, None)
-        environ.update(now)
+    """What differs from run to run goes past `putenv`: the C library frees no value that it ever
+    had, so that a sandbox would grow with its runs. `export` makes up for it."""
+    for name in before:
+        if name not in now:
+            environ.pop(name, None)
+    for name, value in now.items():
+        environ._data[environ.encodekey(name)] = environ.encodevalue(value)
     return now
+
+
+def export(event, _arguments):
+    """Other programs are started with the C library's environment."""
+    if event in STARTS_A_PROGRAM:
+        for name in per_run:
+            if name in environ:
+                os.putenv(name, environ[name])
 
 
 # === initialising ===
@@ -222,11 +235,13 @@ def start(message, code):
 
 
 def serve():
+    global per_run
+    sys.addaudithook(export)
     os.set_inheritable(CHANNEL, False)
     sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")
     send('{"ok":true}')
-    main, per_run = None, {}
+    main = None
     while (frame := receive()) is not None:
         message = parse(frame)
         if "run" in message:

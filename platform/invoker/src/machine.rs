@@ -11,7 +11,7 @@ const EXPECTED: u64 = 64 << 20;
 /// down. Unit: bytes.
 const LEAST_USE: u64 = 40 << 20;
 /// Expected wait that a run accepts rather than wake another sandbox. Unit: microseconds.
-const SHARE_US: u64 = 1_000;
+const SHARE_US: u64 = 3_000;
 /// Most sandboxes where nothing else is configured.
 const MOST: u64 = 1024;
 /// Least memory that the machine keeps for itself. Unit: bytes.

@@ -35,7 +35,7 @@ pub trait ActivationStore: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Failed`] and [`StoreError::Closed`]: the record was not taken.
-    async fn stage(&self, activation: Activation) -> Result<(), StoreError>;
+    async fn stage(&self, activation: &Activation) -> Result<(), StoreError>;
 
     /// Returns when every record staged before is durable. Many callers share one commit.
     ///

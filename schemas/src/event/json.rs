@@ -94,6 +94,38 @@ impl<'de> Deserialize<'de> for Name<'de> {
     }
 }
 
+impl<'de> Deserialize<'de> for Attribute {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Simple;
+        impl Visitor<'_> for Simple {
+            type Value = Attribute;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, a boolean or a 32-bit integer")
+            }
+
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
+                Ok(Attribute::Boolean(value))
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
+                let integer = i32::try_from(value);
+                integer.map(Attribute::Integer).map_err(|_large| E::custom("not 32 bits"))
+            }
+
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
+                let integer = i32::try_from(value);
+                integer.map(Attribute::Integer).map_err(|_large| E::custom("not 32 bits"))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Attribute::Text(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(Simple)
+    }
+}
+
 impl Members<'_> {
     fn into_event(self) -> Result<Event, EventError> {
         let mut event = Event::new("", "", "");

@@ -2,6 +2,7 @@
 
 mod cases;
 mod crashes;
+mod marks;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;

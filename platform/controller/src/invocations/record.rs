@@ -18,12 +18,7 @@ pub(crate) struct Whose {
 
 /// The record of a run that ended. Source: spec 1.12.
 pub(crate) fn of_run(whose: Whose, ready: &Ready, end: RunEnd) -> Activation {
-    let mut annotations = ready.annotations.clone();
-    annotations.set("timeout", end.timed_out());
-    annotations.set("waitTime", end.wait_ms);
-    if let Some(init_ms) = end.init_ms {
-        annotations.set("initTime", init_ms);
-    }
+    let timed_out = end.timed_out();
     let status = end.outcome.status();
     let result = match end.outcome {
         Outcome::Success { result }
@@ -33,7 +28,11 @@ pub(crate) fn of_run(whose: Whose, ready: &Ready, end: RunEnd) -> Activation {
     };
     let response = ActivationResponse::new(status, result, end.size);
     let mut record = skeleton(whose, ready, response, end.start_ms..end.end_ms);
-    record.annotations = annotations;
+    record.annotations.set("timeout", timed_out);
+    record.annotations.set("waitTime", end.wait_ms);
+    if let Some(init_ms) = end.init_ms {
+        record.annotations.set("initTime", init_ms);
+    }
     record.logs = end.logs;
     record
 }

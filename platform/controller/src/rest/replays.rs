@@ -20,6 +20,8 @@ pub(super) fn routes() -> Router<Arc<Hub>> {
 }
 
 /// What a POST says. An end of the range is a position as text, or a time in milliseconds.
+/// Positions are ordered within a partition only, so that one stands for the millisecond in which
+/// its event was accepted; `from` and a position as `to` are of the range.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wanted {

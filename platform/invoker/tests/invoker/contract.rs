@@ -174,6 +174,21 @@ async fn the_environment_is_openwhisks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn programs_that_a_run_starts_have_its_environment() {
+    let site = Site::open().await;
+    for (kind, snippets) in served(&site) {
+        let action = Arc::new(site.action(&kind, snippets.child_environment));
+        for _ in 0..2 {
+            let run = run_of(&action, "{}");
+            let id = run.activation_id.to_string();
+            let end = site.invoker.run(run).await;
+            assert_eq!(told(&end), (Status::Success, json!({"id": id})), "{kind}: {end:?}");
+        }
+    }
+    site.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_activation_has_its_own_lines() {
     let site = Site::open().await;
     for (kind, snippets) in served(&site) {

@@ -17,6 +17,8 @@ pub(crate) struct Snippets {
     /// Gives every variable that begins with `__OW_` or is called `OWN`, as seen when loaded
     /// (`init`) and when called (`run`).
     pub(crate) environment: &'static str,
+    /// Gives the `__OW_ACTIVATION_ID` that a program sees which it starts, in `id`.
+    pub(crate) child_environment: &'static str,
     /// Prints `out`, `err` to stderr, and `é` without an end of line.
     pub(crate) prints: &'static str,
     /// Prints lines of 99 x until `lines` are out.
@@ -78,6 +80,10 @@ pub(crate) const SNIPPETS: &[Snippets] = &[
         environment: "const seen = () => Object.fromEntries(Object.entries(process.env)
                 .filter(([k]) => k.startsWith('__OW_') || k === 'OWN'));
             const init = seen(); function main() { return {init, run: seen()} }",
+        child_environment: "function main() {
+            const id = require('child_process').execFileSync(
+                process.execPath, ['-p', 'process.env.__OW_ACTIVATION_ID']);
+            return {id: id.toString().trim()} }",
         prints: "function main(a) { console.log('out'); console.error('err'); process.stdout.write('é'); return {} }",
         floods: "function main(a) { for (let i = 0; i < a.lines; i++) console.log('x'.repeat(99)); return {} }",
         asynchronous: "async function main() { await new Promise(r => setTimeout(r, 5)); return {late: true} }",
@@ -115,6 +121,7 @@ pub(crate) const SNIPPETS: &[Snippets] = &[
         counts: "n = 0\ndef main(a):\n  global n\n  n += 1\n  return {'n': n}\n",
         other_main: "def main(a):\n  pass\ndef other(a):\n  return {'other': True}\n",
         environment: "import os\ndef seen():\n  return {k: v for k, v in os.environ.items() if k.startswith('__OW_') or k == 'OWN'}\ninit = seen()\ndef main(a):\n  return {'init': init, 'run': seen()}\n",
+        child_environment: "import subprocess, sys\ndef main(a):\n  code = 'import os; print(os.environ[\"__OW_ACTIVATION_ID\"])'\n  id = subprocess.check_output([sys.executable, '-c', code], text=True)\n  return {'id': id.strip()}\n",
         prints: "import sys\ndef main(a):\n  print('out')\n  print('err', file=sys.stderr)\n  print('é', end='')\n  return {}\n",
         floods: "def main(a):\n  for i in range(a['lines']):\n    print('x' * 99)\n  return {}\n",
         asynchronous: "import asyncio\nasync def main(a):\n  await asyncio.sleep(0.005)\n  return {'late': True}\n",

@@ -58,7 +58,7 @@ pub(crate) async fn activations(store: &dyn ActivationStore) {
 async fn readable_at_once_and_only_by_its_owner(store: &dyn ActivationStore) {
     let (guest, other) = (Namespace::new("guest").unwrap(), Namespace::new("gues").unwrap());
     let id = ActivationId([1; 16]);
-    store.stage(record("guest", 1, 10 * HOUR, "a")).await.unwrap();
+    store.stage(&record("guest", 1, 10 * HOUR, "a")).await.unwrap();
     for durable in [false, true] {
         if durable {
             store.flush().await.unwrap();
@@ -76,13 +76,13 @@ async fn readable_at_once_and_only_by_its_owner(store: &dyn ActivationStore) {
 /// Half of the records are durable and half staged, in several buckets.
 async fn lists(store: &dyn ActivationStore) {
     for (id, start, path) in [(2, 12 * HOUR, "a"), (3, 11 * HOUR, "p/a"), (4, 9 * HOUR, "b")] {
-        store.stage(record("guest", id, start, path)).await.unwrap();
+        store.stage(&record("guest", id, start, path)).await.unwrap();
     }
     store.flush().await.unwrap();
     for (id, start, path) in [(5, 12 * HOUR + 5, "p/a"), (6, 11 * HOUR + 5, "a"), (7, 5, "a")] {
-        store.stage(record("guest", id, start, path)).await.unwrap();
+        store.stage(&record("guest", id, start, path)).await.unwrap();
     }
-    store.stage(record("other", 8, 12 * HOUR, "a")).await.unwrap();
+    store.stage(&record("other", 8, 12 * HOUR, "a")).await.unwrap();
     let newest = [12 * HOUR + 5, 12 * HOUR, 11 * HOUR + 5, 11 * HOUR, 10 * HOUR, 9 * HOUR, 5];
     assert_eq!(starts(store, all()).await, newest);
     assert_eq!(starts(store, ActivationQuery { skip: 1, limit: 2, ..all() }).await, newest[1..3]);
@@ -101,7 +101,7 @@ async fn an_id_has_one_record(store: &dyn ActivationStore) {
     store.flush().await.unwrap();
     let before = starts(store, all()).await.len();
     for start in [11 * HOUR + 7, 9 * HOUR + 7] {
-        store.stage(record("guest", 3, start, "p/a")).await.unwrap();
+        store.stage(&record("guest", 3, start, "p/a")).await.unwrap();
         for _ in 0..2 {
             let now = starts(store, all()).await;
             assert_eq!(now.len(), before);
@@ -120,7 +120,7 @@ async fn expiry(store: &dyn ActivationStore) {
     assert_eq!(left, [12 * HOUR + 5, 12 * HOUR, 11 * HOUR + 5, 10 * HOUR]);
     assert!(store.get(&guest, ActivationId([3; 16])).await.unwrap().is_none());
     assert!(store.get(&guest, ActivationId([1; 16])).await.unwrap().is_some());
-    store.stage(record("guest", 3, 12 * HOUR + 9, "a")).await.unwrap();
+    store.stage(&record("guest", 3, 12 * HOUR + 9, "a")).await.unwrap();
     store.flush().await.unwrap();
     assert_eq!(starts(store, all()).await.len(), left.len() + 1);
     assert_eq!(store.expire(10 * HOUR).await.unwrap(), 0);

@@ -104,8 +104,8 @@ impl Drop for EmbeddedActivations {
 
 #[async_trait]
 impl ActivationStore for EmbeddedActivations {
-    async fn stage(&self, activation: Activation) -> Result<(), StoreError> {
-        let record = Staged::new(&activation)?;
+    async fn stage(&self, activation: &Activation) -> Result<(), StoreError> {
+        let record = Staged::new(activation)?;
         let mut progress = self.shared.progress.subscribe();
         loop {
             progress.mark_unchanged();
