@@ -22,8 +22,9 @@ use tokio::time::Instant;
 
 use crate::{
     clock::Clock,
-    provider::{Batch, BatchEnd, FeedContext, Source},
+    provider::{Batch, BatchEnd, FeedContext, Source, Start},
     registry::Registry,
+    report::Report,
     sink::FeedKey,
 };
 
@@ -119,6 +120,7 @@ fn feed(bench: &dyn Bench, generation: u64) -> Feed {
         trigger: name(EntityName::new("target")),
         parameters: bench.parameters(),
         paused: false,
+        reset: None,
         updated: 0,
     }
 }
@@ -130,13 +132,15 @@ fn context(bench: &dyn Bench) -> FeedContext {
         namespace: feed.namespace,
         name: feed.name,
         clock: bench.clock(),
+        report: Report::unread(),
     }
 }
 
 async fn open(bench: &dyn Bench, position: Option<Bytes>) -> Box<dyn Source> {
     let registry = bench.registry();
     let provider = registry.get(bench.provider()).unwrap_or_else(|error| fail(&error));
-    let opened = provider.open(context(bench), &bench.parameters(), position).await;
+    let from = position.map_or(Start::Fresh, Start::After);
+    let opened = provider.open(context(bench), &bench.parameters(), from).await;
     opened.unwrap_or_else(|error| fail(&error))
 }
 

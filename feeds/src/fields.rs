@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
+use evoke_schemas::Secret;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -60,6 +61,11 @@ impl<'a> Fields<'a> {
             self.mistake(format!("`{name}` is missing: it must be {want}"));
             return None;
         }
+        self.optional(name, want)
+    }
+
+    /// The member as text that is shown nowhere.
+    pub fn secret(&mut self, name: &'static str, want: &str) -> Option<Secret> {
         self.optional(name, want)
     }
 

@@ -49,6 +49,8 @@ pub enum State {
         until_ms: u64,
         /// What failed.
         reason: String,
+        /// Whether somebody must change something first.
+        waits: bool,
     },
     /// Its task was told to end.
     Draining {
@@ -122,6 +124,8 @@ pub enum End {
         reason: String,
         /// Whether a batch had been kept, so that the failures are not in a row.
         progressed: bool,
+        /// Whether somebody must change something first.
+        waits: bool,
     },
     /// With an error that stays until the configuration changes.
     Fatal(String),
@@ -241,10 +245,10 @@ impl State {
             End::Finished => rest(Rest::Finished),
             End::Superseded => rest(Rest::Superseded),
             End::Fatal(reason) => rest(Rest::Failed(reason)),
-            End::Retry { reason, progressed } => {
+            End::Retry { reason, progressed, waits } => {
                 let failures = if progressed { 1 } else { failures.saturating_add(1) };
                 let until_ms = now_ms.saturating_add(backoff_ms(failures));
-                Self::Backoff { generation, failures, until_ms, reason }
+                Self::Backoff { generation, failures, until_ms, reason, waits }
             }
             // Only the shell's own shutdown drains a task that nobody told to end.
             End::Drained => rest(Rest::Paused),

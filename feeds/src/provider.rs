@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use evoke_schemas::{EntityName, Event, Namespace};
+use evoke_schemas::{EntityName, Event, Namespace, ResetTo};
 use serde_json::Value;
 
-use crate::{clock::Clock, fields::Fields, sink::FeedKey};
+use crate::{clock::Clock, fields::Fields, report::Report, sink::FeedKey};
 
 /// A kind of source.
 ///
@@ -24,8 +24,8 @@ pub trait Provider: Send + Sync + std::fmt::Debug + 'static {
     /// that were not asked for; `None` where no parameters can be made.
     fn parameters(fields: &mut Fields<'_>) -> Option<Self::Parameters>;
 
-    /// Opens the source after `position`; without one, at the source's present end, so that the
-    /// first batch pins where the feed began.
+    /// Opens the source where `from` says. Except after a position, the first batch pins where
+    /// the feed began; it may have no events.
     ///
     /// # Errors
     /// [`SourceError`]: whether to try again.
@@ -33,7 +33,7 @@ pub trait Provider: Send + Sync + std::fmt::Debug + 'static {
         &self,
         feed: FeedContext,
         parameters: Self::Parameters,
-        position: Option<Bytes>,
+        from: Start,
     ) -> Result<Box<dyn Source>, SourceError>;
 
     /// A position for people; its text where it is text.
@@ -41,6 +41,19 @@ pub trait Provider: Send + Sync + std::fmt::Debug + 'static {
         serde_json::from_slice(position)
             .unwrap_or_else(|_not_json| String::from_utf8_lossy(position).into())
     }
+}
+
+/// Where a source is opened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Start {
+    /// Where the parameters say that a new feed begins; where they say nothing, at the source's
+    /// present end.
+    Fresh,
+    /// After this position, which an earlier batch had.
+    After(Bytes),
+    /// Elsewhere, as people wished. Events that were read before are new ones now: their ids tell
+    /// the feed's generation.
+    Reset(ResetTo),
 }
 
 /// An open source.
@@ -83,9 +96,13 @@ pub enum BatchEnd {
 /// Why a source cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// Open it again after a wait.
+    /// Open it again after a wait: it cannot be reached, or broke off.
     #[error("{0}")]
     Retry(String),
+    /// Open it again after a wait, for ever; but somebody must change something first: a
+    /// credential, a missing topic or database.
+    #[error("{0}")]
+    Waiting(String),
     /// Of no use until the feed's configuration changes.
     #[error("{0}")]
     Fatal(String),
@@ -102,6 +119,8 @@ pub struct FeedContext {
     pub name: EntityName,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
+    /// Where to tell how it is doing. A source says itself when it is running.
+    pub report: Report,
 }
 
 impl FeedContext {

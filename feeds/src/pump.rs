@@ -1,9 +1,6 @@
 //! The task of one feed: opens its source at the durable position and appends what it yields.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use evoke_schemas::Feed;
@@ -11,20 +8,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     lifecycle::{End, backoff_ms},
-    provider::{Batch, BatchEnd, FeedContext, Source, SourceError},
+    provider::{Batch, BatchEnd, FeedContext, Source, SourceError, Start},
     registry::Erased,
-    sink::{EventSink, FeedBatch, FeedKey, SinkError},
-    status::{FeedState, FeedStatus},
+    report::StatusCell,
+    sink::{EventSink, FeedBatch, FeedKey, SinkError, StoredPosition},
+    status::FeedState,
 };
 
 /// Longest time that a sink's wish to wait is followed without asking again.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 /// Shortest wait before a full sink is asked again.
 const MIN_WAIT: Duration = Duration::from_millis(10);
-
-/// Status shared by a feed's task, which writes it, and those who read it.
-#[derive(Clone, Debug)]
-pub(crate) struct StatusCell(Arc<Mutex<FeedStatus>>);
 
 /// One run of a feed's task.
 #[derive(Debug)]
@@ -44,30 +38,6 @@ enum Sent {
     Cancelled,
 }
 
-// === impl StatusCell ===
-
-impl StatusCell {
-    pub(crate) fn new(status: FeedStatus) -> Self {
-        Self(Arc::new(Mutex::new(status)))
-    }
-
-    pub(crate) fn get(&self) -> FeedStatus {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn change(&self, change: impl FnOnce(&mut FeedStatus)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn enter(&self, state: FeedState) {
-        self.change(|status| {
-            status.state = state;
-            status.reason = None;
-            status.next_try = None;
-        });
-    }
-}
-
 // === impl Pump ===
 
 impl Pump {
@@ -78,7 +48,8 @@ impl Pump {
         match self.work(&mut progressed).await {
             Ok(end) => end,
             Err(SourceError::Fatal(reason)) => End::Fatal(reason),
-            Err(SourceError::Retry(reason)) => End::Retry { reason, progressed },
+            Err(SourceError::Retry(reason)) => End::Retry { reason, progressed, waits: false },
+            Err(SourceError::Waiting(reason)) => End::Retry { reason, progressed, waits: true },
         }
     }
 
@@ -87,7 +58,6 @@ impl Pump {
         let Some((mut source, mut revision)) = self.open().await? else {
             return Ok(if self.cancel.is_cancelled() { End::Drained } else { End::Superseded });
         };
-        self.status.enter(FeedState::Running);
         loop {
             let next = tokio::select! {
                 biased;
@@ -118,15 +88,29 @@ impl Pump {
             Err(error) => return Err(SourceError::Retry(error.to_string())),
         };
         let Ok(revision) = self.key().first_revision(stored.as_ref()) else { return Ok(None) };
-        let position = stored.map(|stored| stored.position);
-        self.show(position.as_ref());
-        let opening = self.provider.open(self.context.clone(), &self.feed.parameters, position);
+        self.show(stored.as_ref().map(|stored| &stored.position));
+        let from = self.start(stored);
+        let pinned = matches!(from, Start::After(_));
+        self.status.change(|status| status.pinned = pinned);
+        let opening = self.provider.open(self.context.clone(), &self.feed.parameters, from);
         let source = tokio::select! {
             biased;
             () = self.cancel.cancelled() => return Ok(None),
             source = opening => source?,
         };
         Ok(Some((source, revision)))
+    }
+
+    /// Where to go on: at the position, unless a reset was wished for since.
+    fn start(&self, stored: Option<StoredPosition>) -> Start {
+        let kept = stored.as_ref().map(|stored| stored.generation);
+        match (&self.feed.reset, stored) {
+            (Some(reset), _) if kept.is_none_or(|kept| kept < reset.generation) => {
+                Start::Reset(reset.to.clone())
+            }
+            (_, Some(stored)) => Start::After(stored.position),
+            (_, None) => Start::Fresh,
+        }
     }
 
     /// Appends, waiting as long as the sink has no room or no trigger.
@@ -178,6 +162,7 @@ impl Pump {
     fn kept(&self, position: &Bytes, has_events: bool) {
         self.show(Some(position));
         self.status.enter(FeedState::Running);
+        self.status.change(|status| status.pinned = true);
         if has_events {
             let now = self.context.clock.now_ms();
             self.status.change(|status| status.last_event = Some(now));

@@ -3,12 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use crate::{
     fields::{Fields, Mistakes},
-    provider::{FeedContext, Provider, Source, SourceError},
+    provider::{FeedContext, Provider, Source, SourceError, Start},
 };
 
 /// Providers by name.
@@ -45,7 +44,7 @@ pub(crate) trait Erased: Send + Sync + std::fmt::Debug {
         &self,
         feed: FeedContext,
         parameters: &Map<String, Value>,
-        position: Option<Bytes>,
+        from: Start,
     ) -> Result<Box<dyn Source>, SourceError>;
 
     fn show_position(&self, position: &[u8]) -> Value;
@@ -115,11 +114,11 @@ impl<P: Provider> Erased for Entry<P> {
         &self,
         feed: FeedContext,
         parameters: &Map<String, Value>,
-        position: Option<Bytes>,
+        from: Start,
     ) -> Result<Box<dyn Source>, SourceError> {
         let parameters =
             parse::<P>(parameters).map_err(|error| SourceError::Fatal(error.to_string()))?;
-        self.0.open(feed, parameters, position).await
+        self.0.open(feed, parameters, from).await
     }
 
     fn show_position(&self, position: &[u8]) -> Value {

@@ -17,6 +17,11 @@ pub struct FeedStatus {
     /// Where the source stands, as its provider shows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<Value>,
+    /// How far the source is ahead, as its provider tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lag: Option<Value>,
+    /// Whether this generation's place in the source is durable.
+    pub pinned: bool,
     /// When the hub last took events from it. Unit: epoch milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_event: Option<u64>,
@@ -32,15 +37,16 @@ pub struct FeedStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FeedState {
-    /// The source is being opened.
+    /// The source is being opened, or is tried again at `nextTry`.
     Connecting,
     /// Events are read.
     Running,
     /// It rests because it was told to.
     Paused,
-    /// A batch waits until the hub takes it.
+    /// Something must change first: the hub has no room, the trigger or something in the source
+    /// is missing. It goes on by itself when that is mended.
     Waiting,
-    /// It stopped with an error; tried again at `nextTry`, or not until its configuration changes.
+    /// It rests until its configuration changes.
     Failed,
     /// The source has ended: nothing will come any more.
     Finished,
@@ -55,6 +61,8 @@ impl FeedStatus {
             reason: None,
             generation,
             position: None,
+            lag: None,
+            pinned: false,
             last_event: None,
             last_error: None,
             next_try: None,

@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
-    pump::StatusCell,
     registry::{ParametersError, Registry},
+    report::StatusCell,
     sink::EventSink,
-    status::FeedStatus,
+    status::{FeedState, FeedStatus},
 };
 
 /// Wishes that may wait for the driver; who wishes more waits.
@@ -94,6 +94,23 @@ impl Supervisor {
     /// [`SupervisorClosed`].
     pub async fn apply(&self, feed: Feed) -> Result<(), SupervisorClosed> {
         self.ask(|settled| Command::Apply { feed: Box::new(feed), settled }).await
+    }
+
+    /// Waits until this generation's place in the source is durable, or it is plain that this
+    /// must wait: it rests, or somebody must change something first.
+    pub async fn settled(&self, uid: EntityUid, generation: u64) {
+        let cell = {
+            let statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
+            statuses.get(&uid).cloned()
+        };
+        if let Some(cell) = cell {
+            let can_wait = |state| !matches!(state, FeedState::Connecting | FeedState::Running);
+            cell.until(|status| {
+                status.generation > generation
+                    || status.generation == generation && (status.pinned || can_wait(status.state))
+            })
+            .await;
+        }
     }
 
     /// Removes the feed: DELETE. Returns when its task has ended (10 s at most): nothing of it

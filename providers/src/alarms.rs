@@ -8,7 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
-use evoke_feeds::{Batch, BatchEnd, FeedContext, Fields, Provider, Source, SourceError};
+use evoke_feeds::{
+    Batch, BatchEnd, FeedContext, Fields, Provider, ResetTo, Source, SourceError, Start,
+};
 use evoke_schemas::{Data, Event};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -67,22 +69,31 @@ impl Provider for Alarms {
         &self,
         feed: FeedContext,
         parameters: Parameters,
-        position: Option<Bytes>,
+        from: Start,
     ) -> Result<Box<dyn Source>, SourceError> {
-        let stored = match position {
-            None => None,
-            Some(bytes) => Some(serde_json::from_slice::<Position>(&bytes).map_err(|error| {
-                SourceError::Fatal(format!("the stored position is unreadable: {error}"))
-            })?),
-        };
         let now_ms = feed.clock.now_ms();
+        let beginning = beginning(&from, &parameters, feed.key.generation, now_ms)?;
+        let begins_ms = match from {
+            Start::Reset(ResetTo::Time(time_ms)) => time_ms.min(now_ms),
+            Start::Reset(_) | Start::Fresh | Start::After(_) => {
+                now_ms.saturating_add(parameters.delay_ms)
+            }
+        };
+        let stored = match from {
+            Start::Fresh | Start::Reset(_) => None,
+            Start::After(bytes) => {
+                Some(serde_json::from_slice::<Position>(&bytes).map_err(|error| {
+                    SourceError::Fatal(format!("the stored position is unreadable: {error}"))
+                })?)
+            }
+        };
         let schedule = Schedule {
-            anchor_ms: anchor(&parameters, stored.as_ref(), now_ms),
+            anchor_ms: anchor(&parameters, stored.as_ref(), begins_ms),
             period_ms: parameters.period_ms,
             stop_ms: parameters.stop_ms,
             misfire: parameters.misfire,
         };
-        let beginning = Mark { until_ms: now_ms, rewinds: 0 };
+        feed.report.running();
         Ok(Box::new(Alarm {
             feed,
             schedule,
@@ -96,13 +107,34 @@ impl Provider for Alarms {
     }
 }
 
+/// What a feed without a position has done already: all until now, or until where it is reset to.
+/// Ticks that are fired again have the generation in their ids.
+fn beginning(
+    from: &Start,
+    parameters: &Parameters,
+    generation: u64,
+    now_ms: u64,
+) -> Result<Mark, SourceError> {
+    let until_ms = match from {
+        Start::Fresh | Start::After(_) => return Ok(Mark { until_ms: now_ms, rewinds: 0 }),
+        Start::Reset(ResetTo::Latest) => now_ms,
+        Start::Reset(ResetTo::Earliest) => {
+            parameters.start_ms.map_or(now_ms, |start_ms| start_ms.saturating_sub(1)).min(now_ms)
+        }
+        Start::Reset(ResetTo::Time(time_ms)) => time_ms.saturating_sub(1).min(now_ms),
+        Start::Reset(ResetTo::Position(_)) => {
+            return Err(SourceError::Fatal(
+                "an alarm is reset to `earliest`, `latest` or a time".to_owned(),
+            ));
+        }
+    };
+    Ok(Mark { until_ms, rewinds: u32::try_from(generation).unwrap_or(u32::MAX) })
+}
+
 /// The grid's anchor: as it is wanted, else as it was while the period is the same, else new.
-fn anchor(parameters: &Parameters, stored: Option<&Position>, now_ms: u64) -> u64 {
+fn anchor(parameters: &Parameters, stored: Option<&Position>, begins_ms: u64) -> u64 {
     let kept = stored.filter(|stored| stored.period_ms == parameters.period_ms);
-    parameters
-        .start_ms
-        .or(kept.map(|stored| stored.anchor_ms))
-        .unwrap_or_else(|| now_ms.saturating_add(parameters.delay_ms))
+    parameters.start_ms.or(kept.map(|stored| stored.anchor_ms)).unwrap_or(begins_ms)
 }
 
 // === impl Alarm ===

@@ -28,6 +28,32 @@ pub struct Feed {
     pub parameters: Map<String, Value>,
     /// Whether it rests.
     pub paused: bool,
+    /// The newest wish to read from elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset: Option<Reset>,
     /// Time of the last change. Unit: epoch milliseconds.
     pub updated: u64,
+}
+
+/// A wish to read a source from another place than where the feed stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reset {
+    /// Generation of the wish: it is fulfilled once a position of this or a later one is kept.
+    pub generation: u64,
+    /// From where.
+    pub to: ResetTo,
+}
+
+/// Where to read from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ResetTo {
+    /// The oldest that the source has.
+    Earliest,
+    /// The source's present end.
+    Latest,
+    /// What came at this time and later. Unit: epoch milliseconds.
+    Time(u64),
+    /// A place as the provider names it: offsets, a sequence.
+    Position(Value),
 }

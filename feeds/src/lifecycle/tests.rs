@@ -13,7 +13,7 @@ fn pause(generation: u64) -> Event {
 }
 
 fn retry(progressed: bool) -> Event {
-    Event::Ended(End::Retry { reason: "broken".to_owned(), progressed })
+    Event::Ended(End::Retry { reason: "broken".to_owned(), progressed, waits: false })
 }
 
 /// Steps through `events` (each with its time) and compares the end and all effects.
@@ -31,7 +31,7 @@ fn check(events: &[(u64, Event)], state: &State, effects: &[Effect]) {
 }
 
 fn backoff(failures: u32, until_ms: u64) -> State {
-    State::Backoff { generation: 1, failures, until_ms, reason: "broken".to_owned() }
+    State::Backoff { generation: 1, failures, until_ms, reason: "broken".to_owned(), waits: false }
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             Just(End::Drained),
             Just(End::Finished),
             Just(End::Superseded),
-            any::<bool>().prop_map(|progressed| End::Retry { reason: String::new(), progressed }),
+            any::<(bool, bool)>().prop_map(|(progressed, waits)| End::Retry { reason: String::new(), progressed, waits }),
             Just(End::Fatal(String::new())),
         ]
         .prop_map(Event::Ended),

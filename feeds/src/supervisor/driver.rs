@@ -19,8 +19,9 @@ use crate::{
     clock::Clock,
     lifecycle::{DRAIN_MS, Effect, End, Event, MAX_BACKOFF_MS, Rest, State, Then, backoff_ms},
     provider::FeedContext,
-    pump::{Pump, StatusCell},
+    pump::Pump,
     registry::Registry,
+    report::{Report, StatusCell},
     sink::{EventSink, FeedKey},
     status::{FeedState, FeedStatus},
 };
@@ -172,7 +173,11 @@ impl Driver {
         slot.cancel = cancel.clone();
         let Some(feed) = slot.feed.clone() else { return };
         let status = slot.status.clone();
-        status.change(|status| status.generation = generation);
+        status.change(|status| {
+            status.generation = generation;
+            status.pinned = false;
+            status.lag = None;
+        });
         let provider = self.parts.registry.get(&feed.provider).cloned();
         let task = self.tasks.spawn(async move {
             let provider = match provider {
@@ -184,6 +189,7 @@ impl Driver {
                 namespace: feed.namespace.clone(),
                 name: feed.name.clone(),
                 clock,
+                report: Report::new(status.clone()),
             };
             Done::Ended(Pump { feed, provider, sink, context, status, cancel }.run().await)
         });
@@ -196,7 +202,7 @@ impl Driver {
             Ok((id, done)) => (id, done),
             Err(error) => {
                 let reason = if error.is_panic() { "its provider panicked" } else { "aborted" };
-                let end = End::Retry { reason: reason.to_owned(), progressed: false };
+                let end = End::Retry { reason: reason.to_owned(), progressed: false, waits: false };
                 (error.id(), Done::Ended(end))
             }
         };
@@ -280,9 +286,10 @@ impl Slot {
                 let (state, reason) = rest(why);
                 (state, reason, None)
             }
-            State::Backoff { until_ms, reason, .. } => {
+            State::Backoff { until_ms, reason, waits, .. } => {
                 let next_try = wall_ms.saturating_add(until_ms.saturating_sub(now_ms));
-                (FeedState::Failed, Some(reason.clone()), Some(next_try))
+                let state = if *waits { FeedState::Waiting } else { FeedState::Connecting };
+                (state, Some(reason.clone()), Some(next_try))
             }
         };
         let generation = self.feed.as_ref().map(|feed| feed.generation);
@@ -290,7 +297,7 @@ impl Slot {
             status.state = state;
             status.next_try = next_try;
             status.generation = generation.unwrap_or(status.generation);
-            if state == FeedState::Failed {
+            if reason.is_some() {
                 status.last_error.clone_from(&reason);
             }
             status.reason = reason;

@@ -6,8 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use evoke_schemas::{EntityName, Event, Namespace};
+use evoke_schemas::{EntityName, Event, Namespace, Reset, ResetTo};
 use serde_json::json;
 use tokio::{sync::watch, time::Instant};
 
@@ -16,9 +15,8 @@ use crate::{
     conformance::TestClock,
     fields::Fields,
     memory::MemorySink,
-    provider::{Batch, BatchEnd, FeedContext, Provider, Source, SourceError},
+    provider::{Batch, BatchEnd, FeedContext, Provider, Source, SourceError, Start},
     sink::SinkError,
-    status::FeedState,
 };
 
 const UID: EntityUid = EntityUid([1; 16]);
@@ -53,15 +51,30 @@ impl Provider for Counter {
         &self,
         _feed: FeedContext,
         mode: String,
-        position: Option<Bytes>,
+        from: Start,
     ) -> Result<Box<dyn Source>, SourceError> {
         self.opened.fetch_add(1, Ordering::SeqCst);
         match mode.as_str() {
             "fails" => return Err(SourceError::Retry("no route to it".to_owned())),
+            "forbidden" => return Err(SourceError::Waiting("401".to_owned())),
             "hopeless" => return Err(SourceError::Fatal("wrong password".to_owned())),
             _ => {}
         }
-        let text = position.map(|position| String::from_utf8(position.to_vec()).unwrap());
+        let text = match from {
+            Start::Fresh => None,
+            Start::After(position) => Some(String::from_utf8(position.to_vec()).unwrap()),
+            Start::Reset(to) => {
+                let next = if to == ResetTo::Earliest { 0 } else { *self.available.borrow() };
+                let (available, refused) = (self.available.clone(), Arc::clone(&self.refused));
+                return Ok(Box::new(CounterSource {
+                    available,
+                    next,
+                    mode,
+                    pinned: false,
+                    refused,
+                }));
+            }
+        };
         let next = text.as_ref().map_or(0, |text| text.parse().unwrap());
         let (available, refused) = (self.available.clone(), Arc::clone(&self.refused));
         Ok(Box::new(CounterSource { available, next, mode, pinned: text.is_some(), refused }))
@@ -120,7 +133,11 @@ impl Bench {
     }
 
     async fn apply(&self, generation: u64, mode: &str, paused: bool) {
-        let feed = Feed {
+        self.supervisor.apply(self.feed(generation, mode, paused)).await.unwrap();
+    }
+
+    fn feed(&self, generation: u64, mode: &str, paused: bool) -> Feed {
+        Feed {
             namespace: Namespace::new("guest").unwrap(),
             name: EntityName::new("f").unwrap(),
             uid: UID,
@@ -129,13 +146,23 @@ impl Bench {
             trigger: EntityName::new("t").unwrap(),
             parameters: json!({"mode": mode}).as_object().unwrap().clone(),
             paused,
+            reset: None,
             updated: 0,
-        };
-        self.supervisor.apply(feed).await.unwrap();
+        }
     }
 
     fn status(&self) -> FeedStatus {
         self.supervisor.status(UID).unwrap()
+    }
+
+    /// The status once something failed.
+    async fn tried(&self) -> FeedStatus {
+        loop {
+            if self.status().last_error.is_some() {
+                return self.status();
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     async fn until(&self, state: FeedState) -> FeedStatus {
@@ -166,7 +193,8 @@ async fn events_flow_and_the_status_tells() {
 async fn a_failing_source_is_opened_after_200_ms_doubling() {
     let bench = Bench::new();
     bench.apply(1, "fails", false).await;
-    let status = bench.until(FeedState::Failed).await;
+    let status = bench.tried().await;
+    assert_eq!(status.state, FeedState::Connecting);
     assert_eq!(status.last_error.as_deref(), Some("no route to it"));
     assert!(status.next_try.is_some_and(|at| (1_000_190..=1_000_210).contains(&at)));
     // 200 + 400 + 800 + 1,600 ms: five starts within 3 s, and the sixth at 6.2 s.
@@ -196,7 +224,7 @@ async fn a_panic_is_a_failure_like_others() {
     let bench = Bench::new();
     bench.apply(1, "panics", false).await;
     bench.available.send_replace(1);
-    let status = bench.until(FeedState::Failed).await;
+    let status = bench.tried().await;
     assert_eq!(status.reason.as_deref(), Some("its provider panicked"));
     assert!(status.next_try.is_some());
 }
@@ -263,7 +291,9 @@ async fn an_append_that_hangs_is_drained_for_ten_seconds_then_aborted() {
 async fn a_source_that_only_waits_ends_at_once() {
     let bench = Bench::new();
     bench.apply(1, "stuck", false).await;
-    bench.until(FeedState::Running).await;
+    while bench.opened.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     let before = Instant::now();
     bench.apply(2, "", false).await;
     assert!(before.elapsed() < Duration::from_millis(100));
@@ -313,4 +343,57 @@ async fn shutdown_ends_everything_and_later_wishes_are_refused() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(bench.sink.events(), []);
     assert_eq!(bench.supervisor.remove(UID).await, Err(SupervisorClosed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_must_mend_is_waited_for_and_mends_itself() {
+    let bench = Bench::new();
+    bench.apply(1, "forbidden", false).await;
+    let status = bench.until(FeedState::Waiting).await;
+    assert_eq!((status.reason.as_deref(), status.pinned), (Some("401"), false));
+    bench.supervisor.settled(UID, 1).await;
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    let tries = bench.opened.load(Ordering::SeqCst);
+    assert!((360..=370).contains(&tries), "each 10 s, for ever: {tries}");
+    bench.apply(2, "", false).await;
+    bench.available.send_replace(1);
+    bench.sink.wait_for(1).await;
+    let status = bench.until(FeedState::Running).await;
+    assert_eq!((status.reason, status.last_error.as_deref()), (None, Some("401")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_is_pinned_before_the_wish_is_settled() {
+    let bench = Bench::new();
+    bench.sink.set_open(false);
+    bench.apply(1, "", false).await;
+    let settled = bench.supervisor.settled(UID, 1);
+    tokio::pin!(settled);
+    bench.sink.wait_for_hanging().await;
+    let early = tokio::time::timeout(Duration::from_secs(1), settled.as_mut()).await;
+    assert!(early.is_err(), "its place is not durable yet");
+    bench.sink.set_open(true);
+    settled.await;
+    assert!(bench.status().pinned);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_is_done_once_whatever_comes_after() {
+    let bench = Bench::new();
+    bench.apply(1, "", false).await;
+    bench.available.send_replace(2);
+    bench.sink.wait_for(2).await;
+    let reset = |generation| Feed {
+        reset: Some(Reset { generation: 2, to: ResetTo::Earliest }),
+        ..bench.feed(generation, "", false)
+    };
+    bench.supervisor.apply(reset(2)).await.unwrap();
+    bench.sink.wait_for(4).await;
+    // The same wish in a later generation, and in a new process, is one that was fulfilled.
+    bench.supervisor.apply(reset(3)).await.unwrap();
+    bench.supervisor.settled(UID, 3).await;
+    bench.available.send_replace(3);
+    bench.sink.wait_for(5).await;
+    let ids: Vec<_> = bench.sink.events().into_iter().map(|event| event.id).collect();
+    assert_eq!(ids, ["0", "1", "0", "1", "2"]);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evoke_feeds::{FeedKey, Registry, conformance::TestClock};
+use evoke_feeds::{FeedKey, Registry, Report, conformance::TestClock};
 use evoke_schemas::{EntityName, EntityUid, Namespace};
 use serde_json::json;
 
@@ -16,6 +16,7 @@ fn context(clock: &Arc<TestClock>) -> FeedContext {
         namespace: Namespace::new("guest").unwrap(),
         name: EntityName::new("tick tock").unwrap(),
         clock: Arc::clone(clock) as _,
+        report: Report::unread(),
     }
 }
 
@@ -39,7 +40,7 @@ async fn keep(source: &mut dyn Source) -> Batch {
 #[tokio::test(start_paused = true)]
 async fn a_tick_is_an_event_with_its_own_instant() {
     let clock = TestClock::at(START);
-    let mut alarm = Alarms.open(context(&clock), parameters(1_000), None).await.unwrap();
+    let mut alarm = Alarms.open(context(&clock), parameters(1_000), Start::Fresh).await.unwrap();
     assert_eq!(keep(alarm.as_mut()).await.events, []);
     let batch = keep(alarm.as_mut()).await;
     let [event] = batch.events.as_slice() else { panic!("one event: {batch:?}") };
@@ -60,7 +61,7 @@ async fn a_tick_is_an_event_with_its_own_instant() {
 #[tokio::test(start_paused = true)]
 async fn slow_appends_do_not_make_the_schedule_drift() {
     let clock = TestClock::at(START);
-    let mut alarm = Alarms.open(context(&clock), parameters(1_000), None).await.unwrap();
+    let mut alarm = Alarms.open(context(&clock), parameters(1_000), Start::Fresh).await.unwrap();
     keep(alarm.as_mut()).await;
     for second in 1..=50 {
         let batch = keep(alarm.as_mut()).await;
@@ -72,11 +73,12 @@ async fn slow_appends_do_not_make_the_schedule_drift() {
 #[tokio::test(start_paused = true)]
 async fn downtime_fires_once_and_the_event_says_so() {
     let clock = TestClock::at(START);
-    let mut alarm = Alarms.open(context(&clock), parameters(60_000), None).await.unwrap();
+    let mut alarm = Alarms.open(context(&clock), parameters(60_000), Start::Fresh).await.unwrap();
     keep(alarm.as_mut()).await;
     let position = keep(alarm.as_mut()).await.position;
     tokio::time::sleep(Duration::from_secs(630)).await;
-    let mut late = Alarms.open(context(&clock), parameters(60_000), Some(position)).await.unwrap();
+    let mut late =
+        Alarms.open(context(&clock), parameters(60_000), Start::After(position)).await.unwrap();
     let batch = keep(late.as_mut()).await;
     assert_eq!(batch.events.len(), 1);
     let arguments = batch.events[0].arguments();
@@ -89,7 +91,8 @@ async fn downtime_fires_once_and_the_event_says_so() {
 #[tokio::test(start_paused = true)]
 async fn a_clock_stepping_while_it_waits_is_noticed_within_a_second() {
     let clock = TestClock::at(START);
-    let mut alarm = Alarms.open(context(&clock), parameters(3_600_000), None).await.unwrap();
+    let mut alarm =
+        Alarms.open(context(&clock), parameters(3_600_000), Start::Fresh).await.unwrap();
     keep(alarm.as_mut()).await;
     let before = tokio::time::Instant::now();
     let (batch, ()) = tokio::join!(keep(alarm.as_mut()), async { clock.step(2 * 3_600_000) });
@@ -100,15 +103,18 @@ async fn a_clock_stepping_while_it_waits_is_noticed_within_a_second() {
 #[tokio::test(start_paused = true)]
 async fn a_new_period_makes_a_new_grid_that_keeps_the_mark() {
     let clock = TestClock::at(START);
-    let mut alarm = Alarms.open(context(&clock), parameters(60_000), None).await.unwrap();
+    let mut alarm = Alarms.open(context(&clock), parameters(60_000), Start::Fresh).await.unwrap();
     keep(alarm.as_mut()).await;
     let position = keep(alarm.as_mut()).await.position;
-    let mut changed =
-        Alarms.open(context(&clock), parameters(7_000), Some(position.clone())).await.unwrap();
+    let mut changed = Alarms
+        .open(context(&clock), parameters(7_000), Start::After(position.clone()))
+        .await
+        .unwrap();
     assert_eq!(keep(changed.as_mut()).await.events, [], "the new grid is pinned first");
     let batch = keep(changed.as_mut()).await;
     assert!(batch.events[0].id.ends_with(&format!("-{}", START + 67_000)), "{batch:?}");
-    let same = Alarms.open(context(&clock), parameters(60_000), Some(position)).await.unwrap();
+    let same =
+        Alarms.open(context(&clock), parameters(60_000), Start::After(position)).await.unwrap();
     assert!(format!("{same:?}").contains("pinned: true"));
 }
 
@@ -117,13 +123,32 @@ async fn an_alarm_that_has_stopped_ends() {
     let clock = TestClock::at(START);
     let stop_ms = u64::try_from(START).ok().map(|start| start + 2_500);
     let stops = Parameters { stop_ms, ..parameters(1_000) };
-    let mut alarm = Alarms.open(context(&clock), stops, None).await.unwrap();
+    let mut alarm = Alarms.open(context(&clock), stops, Start::Fresh).await.unwrap();
     let mut ticks = 0;
     while let Some(batch) = alarm.next().await.unwrap() {
         ticks += batch.events.len();
         alarm.ended(BatchEnd::Kept).await.unwrap();
     }
     assert_eq!(ticks, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_fires_again_under_new_ids() {
+    let clock = TestClock::at(START);
+    let now = u64::try_from(START).unwrap();
+    let all = Parameters { misfire: schedule::Misfire::All, ..parameters(1_000) };
+    let mut feed = context(&clock);
+    feed.key.generation = 4;
+    let reset = Start::Reset(ResetTo::Time(now - 3_000));
+    let mut alarm = Alarms.open(feed.clone(), all, reset).await.unwrap();
+    assert_eq!(keep(alarm.as_mut()).await.events, [], "its place is pinned first");
+    let ids: Vec<_> = keep(alarm.as_mut()).await.events.into_iter().map(|it| it.id).collect();
+    let id = |back| format!("{}-{}-4", feed.key.uid, now - back);
+    assert_eq!(ids, [id(3_000), id(2_000), id(1_000), id(0)]);
+    for (to, works) in [(ResetTo::Latest, true), (ResetTo::Position(json!(7)), false)] {
+        let opened = Alarms.open(feed.clone(), parameters(1_000), Start::Reset(to)).await;
+        assert_eq!(opened.is_ok(), works);
+    }
 }
 
 #[test]

@@ -107,6 +107,7 @@ impl Rig {
             trigger: EntityName::new("changed").unwrap(),
             parameters,
             paused,
+            reset: None,
             updated: 0,
         }
     }

@@ -170,6 +170,7 @@ pub(crate) async fn feeds(store: &dyn FeedStore) {
         trigger: named("t"),
         parameters: serde_json::Map::from_iter([("every".to_owned(), "1s".into())]),
         paused: false,
+        reset: None,
         updated: 1,
     };
     let revision = store.put_feed(feed.clone(), Expect::New).await.unwrap();
