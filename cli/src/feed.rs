@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     entity::Entities,
     error::CliError,
-    hub::{Hub, get, put},
+    hub::{Hub, get, post, put},
     name::{number, text},
     output::{Output, short},
     parameters::Parameters,
@@ -25,11 +25,33 @@ pub enum FeedCommand {
         /// Its name.
         name: String,
     },
+    /// Let a feed rest; what comes at its source meanwhile is read afterwards.
+    Pause {
+        /// Its name.
+        name: String,
+    },
+    /// Let a feed go on.
+    Resume {
+        /// Its name.
+        name: String,
+    },
+    /// Read a feed's source from another place: what was read before comes again, as new events.
+    Reset(ResetArgs),
     /// Delete a feed; nothing comes of it afterwards.
     Delete {
         /// Its name.
         name: String,
     },
+}
+
+/// Where to read a feed's source from.
+#[derive(Debug, Args)]
+pub struct ResetArgs {
+    /// Its name.
+    name: String,
+    /// `earliest`, `latest`, a time (RFC 3339), or a position of the source as JSON.
+    #[arg(long, value_name = "PLACE")]
+    to: String,
 }
 
 /// A feed as it shall be.
@@ -62,9 +84,36 @@ impl FeedCommand {
             }
             Self::List => list(hub, output).await,
             Self::Get { name } => show(hub, output, &name).await,
+            Self::Pause { name } => ask(hub, output, &name, &json!({"action": "pause"})).await,
+            Self::Resume { name } => ask(hub, output, &name, &json!({"action": "resume"})).await,
+            Self::Reset(reset) => {
+                let to = place(&reset.to);
+                ask(hub, output, &reset.name, &json!({"action": "reset", "to": to})).await
+            }
             Self::Delete { name } => Entities("feeds").delete(hub, output, &name).await,
         }
     }
+}
+
+/// Asks something of a feed, and says how it is then.
+async fn ask(hub: &Hub, output: &mut Output, name: &str, body: &Value) -> Result<(), CliError> {
+    let feed = hub.ask(post(&["feeds", name]).body(body.clone())).await?;
+    let status = feed.get("status").unwrap_or(&Value::Null);
+    let (state, reason) = (text(status, "state"), text(status, "reason"));
+    let because = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+    output.value_or_line(&feed, &format!("ok: feed {name} is {state}{because}"))
+}
+
+/// A place to read from as the API has it.
+fn place(said: &str) -> Value {
+    if matches!(said, "earliest" | "latest") {
+        return said.into();
+    }
+    if let Ok(time) = chrono::DateTime::parse_from_rfc3339(said) {
+        return json!({"time": time.timestamp_millis().max(0)});
+    }
+    let position: Value = serde_json::from_str(said).unwrap_or_else(|_no_json| said.into());
+    json!({ "position": position })
 }
 
 /// Body of the PUT of a feed.
@@ -113,7 +162,24 @@ async fn show(hub: &Hub, output: &mut Output, name: &str) -> Result<(), CliError
         ("reason", text(status, "reason").to_owned()),
         ("last event", number(status, "lastEvent").map(date).unwrap_or_default()),
         ("position", json(status.get("position"))),
+        ("lag", json(status.get("lag"))),
         ("last error", text(status, "lastError").to_owned()),
         ("next try", number(status, "nextTry").map(date).unwrap_or_default()),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_told_apart_by_their_form() {
+        let check = |said, expected: Value| assert_eq!(place(said), expected, "{said}");
+        check("earliest", json!("earliest"));
+        check("latest", json!("latest"));
+        check("1970-01-01T00:00:02Z", json!({"time": 2_000}));
+        check("12-abc", json!({"position": "12-abc"}));
+        check("12", json!({"position": 12}));
+        check(r#"{"t-0": 7}"#, json!({"position": {"t-0": 7}}));
+    }
 }

@@ -128,9 +128,13 @@ impl Source for Changes {
         }
     }
 
-    async fn ended(&mut self, _end: BatchEnd) -> Result<(), SourceError> {
-        // The server is told nothing: the position is the hub's.
-        Ok(())
+    async fn ended(&mut self, end: BatchEnd) -> Result<(), SourceError> {
+        match end {
+            // The server is told nothing: the position is the hub's.
+            BatchEnd::Kept => Ok(()),
+            // To go on would be to pass over the changes: they stay until they can be taken.
+            BatchEnd::Refused(reason) => Err(SourceError::Waiting(reason)),
+        }
     }
 }
 

@@ -6,11 +6,16 @@
 //! conformance test.
 
 pub mod alarms;
+#[cfg(feature = "couchdb")]
+pub mod couchdb;
 
 use evoke_feeds::Registry;
 
 /// Every provider there is.
 #[must_use]
 pub fn registry() -> Registry {
-    Registry::new().with(alarms::Alarms)
+    let table = Registry::new().with(alarms::Alarms);
+    #[cfg(feature = "couchdb")]
+    let table = table.with(couchdb::CouchDb::default());
+    table
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use evoke_event_log::{MemoryLog, MemoryOptions};
 use evoke_feeds::{
     Batch, BatchEnd, Clock, FeedContext, Fields, MemorySink, Provider, Registry, Source,
-    SourceError, Supervisor, SystemClock,
+    SourceError, Start, Supervisor, SystemClock,
 };
 use evoke_invoker::{Manifest, Outcome, PlatformFailure, Run, RunEnd};
 use evoke_placement::{Fleet, InvokerId, InvokerState};
@@ -101,9 +101,14 @@ impl Fleet for Scripted {
     }
 }
 
-/// A provider whose sources never yield.
+/// A provider whose sources yield nothing but where they began.
 #[derive(Debug)]
 struct Silent;
+
+#[derive(Debug)]
+struct SilentSource {
+    pinned: bool,
+}
 
 #[async_trait]
 impl Provider for Silent {
@@ -119,16 +124,19 @@ impl Provider for Silent {
         &self,
         _feed: FeedContext,
         _every: u32,
-        _position: Option<Bytes>,
+        _from: Start,
     ) -> Result<Box<dyn Source>, SourceError> {
-        Ok(Box::new(Self))
+        Ok(Box::new(SilentSource { pinned: false }))
     }
 }
 
 #[async_trait]
-impl Source for Silent {
+impl Source for SilentSource {
     async fn next(&mut self) -> Result<Option<Batch>, SourceError> {
-        std::future::pending().await
+        if std::mem::replace(&mut self.pinned, true) {
+            std::future::pending::<()>().await;
+        }
+        Ok(Some(Batch { events: Vec::new(), position: Bytes::from_static(b"0") }))
     }
 
     async fn ended(&mut self, _end: BatchEnd) -> Result<(), SourceError> {

@@ -20,6 +20,10 @@ pub trait FeedControl: Send + Sync {
     /// [`FeedRefused::Closed`].
     async fn apply(&self, feed: Feed) -> Result<(), FeedRefused>;
 
+    /// Returns when this generation's place in the source is durable, or it is plain that this
+    /// must wait.
+    async fn settled(&self, uid: EntityUid, generation: u64);
+
     /// Ends the feed; nothing of it comes after.
     ///
     /// # Errors
@@ -50,6 +54,10 @@ impl FeedControl for Supervisor {
 
     async fn apply(&self, feed: Feed) -> Result<(), FeedRefused> {
         Self::apply(self, feed).await.map_err(|_closed| FeedRefused::Closed)
+    }
+
+    async fn settled(&self, uid: EntityUid, generation: u64) {
+        Self::settled(self, uid, generation).await;
     }
 
     async fn remove(&self, uid: EntityUid) -> Result<(), FeedRefused> {

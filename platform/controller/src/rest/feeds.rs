@@ -1,9 +1,9 @@
 //! Feeds: what is wanted of sources, and what they are doing.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, response::Response, routing::get};
-use evoke_schemas::{EntityName, EntityUid, Feed, FullName, Trigger};
+use evoke_schemas::{EntityName, EntityUid, Feed, FullName, Reset, ResetTo, Trigger};
 use evoke_store::{Expect, Stored};
 use http::HeaderMap;
 use serde::Deserialize;
@@ -13,6 +13,8 @@ use super::{answer, at::At, entities, error::ApiError};
 use crate::{feed_control::FeedRefused, hub::Hub};
 
 const COLLECTION: &str = "feeds";
+/// Longest wait of an answer for the feed's place to be durable.
+const PINNED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a PUT says. All of it each time: what is absent has its default.
 #[derive(Debug, Deserialize)]
@@ -26,11 +28,26 @@ struct Wanted {
     paused: bool,
 }
 
+/// What a POST asks of a feed.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "action", deny_unknown_fields)]
+enum Asked {
+    /// Rest; what comes meanwhile is read afterwards.
+    Pause {},
+    /// Go on.
+    Resume {},
+    /// Read from elsewhere.
+    Reset {
+        /// From where.
+        to: ResetTo,
+    },
+}
+
 pub(super) fn routes() -> Router<Arc<Hub>> {
     Router::new()
         .route("/api/v1/namespaces/{ns}/feeds", get(list))
         .route("/api/v1/namespaces/{ns}/feeds/", get(list))
-        .route("/api/v1/namespaces/{ns}/feeds/{name}", get(read).put(put).delete(delete))
+        .route("/api/v1/namespaces/{ns}/feeds/{name}", get(read).put(put).post(post).delete(delete))
 }
 
 async fn list(at: At) -> Result<Response, ApiError> {
@@ -56,7 +73,7 @@ async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiE
     at.hub.parts.feed_control.check(&wanted.provider, &wanted.parameters)?;
     let trigger = own_trigger(&wanted.trigger, &name)?;
 
-    let _turn = entities::turn(&at.hub).await?;
+    let turn = entities::turn(&at.hub).await?;
     let at_trigger = FullName::new(name.namespace.clone(), trigger.clone());
     if !matches!(entities::find::<Trigger>(&at.hub, &at_trigger).await, Ok(Some(_))) {
         return Err(ApiError::Bad(format!("trigger /{at_trigger} does not exist")));
@@ -75,6 +92,7 @@ async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiE
         trigger,
         parameters: wanted.parameters,
         paused: wanted.paused,
+        reset: same.and_then(|old| old.reset.clone()),
         updated: at.now_ms(),
     };
     at.hub.parts.feeds.put_feed(feed.clone(), expect).await?;
@@ -82,7 +100,43 @@ async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiE
         at.hub.parts.feed_control.remove(former.uid).await?;
     }
     at.hub.parts.feed_control.apply(feed.clone()).await?;
-    Ok(answer::json(&show(&at.hub, &feed)))
+    // Others need not wait for the feed's source.
+    drop(turn);
+    Ok(settled(&at, &feed).await)
+}
+
+/// The feed once its place is durable, or as it is after a while.
+async fn settled(at: &At, feed: &Feed) -> Response {
+    let settled = at.hub.parts.feed_control.settled(feed.uid, feed.generation);
+    if tokio::time::timeout(PINNED_WITHIN, settled).await.is_err() {
+        tracing::debug!(feed = %feed.name, "the answer does not wait for the feed's place");
+    }
+    answer::json(&show(&at.hub, feed))
+}
+
+async fn post(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiError> {
+    let fields = Value::Object(at.object(&headers, content).await?);
+    let asked: Asked = serde_json::from_value(fields).map_err(|error| {
+        let want = "`action` must be `pause`, `resume` or `reset`; a reset has `to`: `earliest`, \
+                    `latest`, {\"time\": milliseconds} or {\"position\": …}";
+        ApiError::Malformed(format!("{want} ({error})"))
+    })?;
+    let turn = entities::turn(&at.hub).await?;
+    let Stored { value: old, revision } = existing(&at).await?;
+    let generation = old.generation + 1;
+    let (paused, reset) = match asked {
+        Asked::Pause {} | Asked::Resume {} if matches!(asked, Asked::Pause {}) == old.paused => {
+            return Ok(answer::json(&show(&at.hub, &old)));
+        }
+        Asked::Pause {} => (true, old.reset),
+        Asked::Resume {} => (false, old.reset),
+        Asked::Reset { to } => (old.paused, Some(Reset { generation, to })),
+    };
+    let feed = Feed { generation, paused, reset, updated: at.now_ms(), ..old };
+    at.hub.parts.feeds.put_feed(feed.clone(), Expect::At(revision)).await?;
+    at.hub.parts.feed_control.apply(feed.clone()).await?;
+    drop(turn);
+    Ok(settled(&at, &feed).await)
 }
 
 async fn delete(at: At) -> Result<Response, ApiError> {

@@ -49,3 +49,39 @@ async fn every_mistake_of_a_feed_is_named_and_nothing_is_kept() {
     assert_eq!(bench.guest("PUT", "feeds/f", Some(foreign)).await.status, 400);
     assert_eq!(bench.guest("GET", "feeds", None).await.json(), json!([]));
 }
+
+#[tokio::test]
+async fn a_feed_is_paused_resumed_and_reset_each_as_often_as_said() {
+    let bench = Bench::new().await;
+    bench.set_up("PUT", "triggers/t", json!({})).await;
+    let made = bench.guest("PUT", "feeds/f", feed(json!({"every": 1}))).await.json();
+    assert_eq!(made["status"]["pinned"], json!(true), "answered once its place is durable");
+    let mut generations = Vec::new();
+    for (asked, state) in [
+        (json!({"action": "resume"}), "running"),
+        (json!({"action": "pause"}), "paused"),
+        (json!({"action": "pause"}), "paused"),
+        (json!({"action": "resume"}), "running"),
+        (json!({"action": "reset", "to": "earliest"}), "running"),
+        (json!({"action": "reset", "to": {"time": 7}}), "running"),
+        (json!({"action": "reset", "to": {"position": {"t-0": 1}}}), "running"),
+    ] {
+        let shown = bench.guest("POST", "feeds/f", Some(asked.clone())).await.json();
+        assert_eq!(shown["status"]["state"], json!(state), "{asked}: {shown}");
+        generations.push(shown["generation"].as_u64().unwrap());
+    }
+    assert_eq!(generations, [1, 2, 2, 3, 4, 5, 6]);
+    for wrong in [
+        json!({"action": "stop"}),
+        json!({"action": "reset"}),
+        json!({"action": "reset", "to": "yesterday"}),
+        json!({"action": "pause", "to": "latest"}),
+        json!({}),
+    ] {
+        let (status, text) = bench.guest("POST", "feeds/f", Some(wrong.clone())).await.error();
+        assert_eq!(status, 400, "{wrong}: {text}");
+        assert!(text.contains("`action` must be"), "{text}");
+    }
+    let none = bench.guest("POST", "feeds/none", Some(json!({"action": "pause"}))).await;
+    assert_eq!(none.status, 404);
+}
