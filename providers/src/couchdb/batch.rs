@@ -6,6 +6,7 @@ use std::{
 };
 
 use evoke_feeds::{Batch, FeedContext};
+use evoke_schemas::{Data, Event, limits::MAX_BATCH_BYTES};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -23,6 +24,8 @@ use super::{
 /// Events of late that are known by their ids. A server that goes back to an earlier sequence
 /// shows changes again, and so does one whose losing branch of a conflict changed.
 const SEEN: usize = 4096;
+/// Most bytes of a batch's data: the hub takes no more at once.
+const MAX_BATCH: usize = MAX_BATCH_BYTES / 2;
 /// Documents whose versions are asked for at the same time.
 const DIFFS_AT_ONCE: usize = 8;
 
@@ -80,6 +83,13 @@ impl Building {
         Some(self.first? + Duration::from_millis(self.bounds.max_wait_ms))
     }
 
+    /// Puts back what did not fit into a batch, before all else; it is due at once.
+    fn put_back(&mut self, changes: impl Iterator<Item = Change>) {
+        for change in changes {
+            self.push(change);
+        }
+    }
+
     fn take(&mut self) -> Vec<Change> {
         self.bytes = 0;
         self.first = None;
@@ -117,18 +127,17 @@ impl Maker {
         Batch { events: Vec::new(), position: serde_json::json!(self.position).to_string().into() }
     }
 
-    /// The batch of what was built.
+    /// A batch of what was built; what does not fit stays there.
     pub(super) async fn make(&mut self, building: &mut Building) -> Result<Batch, Failure> {
-        let mut fresh = Vec::new();
+        let (mut fresh, mut after) = (Vec::new(), self.position.seq.clone());
         for change in building.take() {
             if self.left().is_some_and(|left| fresh.len() as u64 >= left) {
                 break;
             }
             if let Some(seq) = &change.seq {
-                self.position.seq = seq.clone();
+                after = seq.clone();
             }
-            let id = super::event::id(self.feed.key.uid, &self.position, &change);
-            if self.seen.insert(id) {
+            if self.seen.insert(self.id(&change)) {
                 fresh.push(change);
             }
         }
@@ -137,18 +146,34 @@ impl Maker {
         } else {
             fresh.iter().map(|_| Map::new()).collect()
         };
-        self.position.events = self.position.events.saturating_add(fresh.len() as u64);
         let origin = Origin {
             feed: self.feed.key.uid,
             source: &self.source,
             now_ms: self.feed.clock.now_ms(),
         };
-        let events = fresh
+        let mut events: Vec<_> = fresh
             .iter()
             .zip(more)
             .map(|(change, more)| event(origin, &self.position, change, more))
             .collect();
+        let fits = fitting(&events);
+        if fits < events.len() {
+            events.truncate(fits);
+            let rest = fresh.split_off(fits);
+            for change in &rest {
+                let id = self.id(change);
+                self.seen.remove(&id);
+            }
+            after = fresh.iter().rev().find_map(|it| it.seq.clone()).unwrap_or(after);
+            building.put_back(rest.into_iter());
+        }
+        self.position.seq = after;
+        self.position.events = self.position.events.saturating_add(events.len() as u64);
         Ok(Batch { events, ..self.stand() })
+    }
+
+    fn id(&self, change: &Change) -> String {
+        super::event::id(self.feed.key.uid, &self.position, change)
     }
 
     fn left(&self) -> Option<u64> {
@@ -172,6 +197,19 @@ impl Maker {
         });
         stream::iter(asked).buffered(DIFFS_AT_ONCE).try_collect().await
     }
+}
+
+/// How many of the events, at least one, make no more than a batch's bytes.
+fn fitting(events: &[Event]) -> usize {
+    let mut bytes = 0_usize;
+    let fits = events.iter().take_while(|event| {
+        bytes = bytes.saturating_add(match &event.data {
+            Data::Json(text) => text.len(),
+            Data::None | Data::Text(_) | Data::Binary(_) => 0,
+        });
+        bytes <= MAX_BATCH
+    });
+    fits.count().max(1)
 }
 
 /// Members of an event's data: `previousRev` where there was one, `previous`, which is null where
@@ -204,6 +242,12 @@ impl Seen {
         }
         true
     }
+
+    fn remove(&mut self, id: &str) {
+        if self.known.remove(id) {
+            self.order.retain(|known| known != id);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -219,6 +263,22 @@ mod tests {
         }
         assert!(seen.insert("a".to_owned()), "the oldest is let go");
         assert_eq!(seen.known.len(), SEEN);
+    }
+
+    #[test]
+    fn a_batch_takes_what_fits_and_never_nothing() {
+        let event = |bytes: usize| {
+            let mut event = Event::new("1", "/s", "t");
+            event.data = Data::Json(vec![b' '; bytes].into());
+            event
+        };
+        let check = |sizes: &[usize], expected: usize| {
+            let events: Vec<_> = sizes.iter().map(|size| event(*size)).collect();
+            assert_eq!(fitting(&events), expected, "{sizes:?}");
+        };
+        check(&[MAX_BATCH - 1, 1, 1], 2);
+        check(&[MAX_BATCH + 1, 1], 1);
+        check(&[1, MAX_BATCH], 1);
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use evoke_schemas::{
     Data, EntityUid, Event,
     event::{Attribute, PARTITION_KEY},
+    limits::MAX_PAYLOAD_BYTES,
 };
 use serde_json::{Map, Value, json};
 
@@ -13,6 +14,9 @@ use super::{changes::Change, position::Position};
 pub const UPDATED_TYPE: &str = "org.apache.couchdb.document.updated";
 /// Kind of the event of a document that was deleted.
 pub const DELETED_TYPE: &str = "org.apache.couchdb.document.deleted";
+
+/// Most bytes of an event's data.
+const MAX_DATA: usize = MAX_PAYLOAD_BYTES;
 
 /// What an event of this feed has beside the change.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +46,7 @@ pub(super) fn event(
     }
     event.time = Some(rfc3339(origin.now_ms));
     event.datacontenttype = Some("application/json".to_owned());
-    event.data = Data::Json(data(change, &position.dbname, more).to_string().into());
+    event.data = Data::Json(fitting(data(change, &position.dbname, more)).into());
     event
 }
 
@@ -60,7 +64,25 @@ pub fn classic(event: &Event) -> Value {
         .into()
 }
 
-fn data(change: &Change, dbname: &str, more: Map<String, Value>) -> Value {
+/// The data as text, without what makes it more than the hub takes of one event: first without
+/// what was before, then without the document.
+fn fitting(mut data: Map<String, Value>) -> String {
+    let parts: [(&[&str], _); 2] =
+        [(&["previous", "patch"], "diffTooLong"), (&["doc"], "docTooLong")];
+    let mut text = json!(data).to_string();
+    for (members, said) in parts {
+        if text.len() > MAX_DATA && members.iter().any(|member| data.contains_key(*member)) {
+            for member in members {
+                data.remove(*member);
+            }
+            data.insert(said.to_owned(), true.into());
+            text = json!(data).to_string();
+        }
+    }
+    text
+}
+
+fn data(change: &Change, dbname: &str, more: Map<String, Value>) -> Map<String, Value> {
     let mut data = Map::new();
     data.insert("id".to_owned(), change.id.as_str().into());
     let seq = change.seq.as_ref().map_or(Value::Null, |seq| seq.value().clone());
@@ -77,7 +99,7 @@ fn data(change: &Change, dbname: &str, more: Map<String, Value>) -> Value {
         data.insert("docTooLong".to_owned(), true.into());
     }
     data.extend(more);
-    data.into()
+    data
 }
 
 pub(super) fn id(feed: EntityUid, position: &Position, change: &Change) -> String {

@@ -417,13 +417,15 @@ impl Reader {
     }
 
     async fn flush(&mut self) -> Result<(), SourceError> {
-        if self.building.is_empty() {
-            return Ok(());
+        while !self.building.is_empty() {
+            match self.maker.make(&mut self.building).await {
+                Ok(batch) => self.give(batch).await?,
+                Err(failure) => {
+                    return Err(trouble(failure, "a document's versions are not there"));
+                }
+            }
         }
-        match self.maker.make(&mut self.building).await {
-            Ok(batch) => self.give(batch).await,
-            Err(failure) => Err(trouble(failure, "a document's versions are not there")),
-        }
+        Ok(())
     }
 
     /// Waits until the batch is asked for: what is read ahead is at most this one and the next.

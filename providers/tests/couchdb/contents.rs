@@ -16,6 +16,7 @@ both_ways! {
     documents_come_with_stubs_and_conflicts,
     a_losing_branch_makes_no_second_event_of_a_revision,
     a_diff_has_what_was_before_and_a_patch,
+    diffs_make_no_batch_and_no_event_too_large,
 }
 
 async fn c13_a_document_is_made_changed_and_deleted(via: Via) {
@@ -170,4 +171,35 @@ async fn compacted(rig: &Rig, id: &str, rev: &str) {
         }
     };
     super::rig::within("compaction", gone).await;
+}
+
+/// What was before is no part of the row that bounds a batch: here some 10 MiB of it come at once.
+async fn diffs_make_no_batch_and_no_event_too_large(via: Via) {
+    const DOCS: usize = 20;
+    let rig = Rig::new(via).await;
+    let text = |fill: &str, size: usize| fill.repeat(size);
+    let docs = |fill: &str| -> Vec<Value> {
+        (0..DOCS).map(|n| json!({"_id": format!("d{n:02}"), "t": text(fill, 250_000)})).collect()
+    };
+    let mut made = rig.server.bulk(&rig.db, docs("a")).await;
+    let wide = rig.put("wide", json!({"t": text("a", 700_000)})).await;
+    rig.apply(json!({"diff": true}), false).await;
+    rig.sink.set_open(false);
+    let mut changed = docs("b");
+    for (doc, made) in changed.iter_mut().zip(made.drain(..)) {
+        doc["_rev"] = made["rev"].clone();
+    }
+    rig.server.bulk(&rig.db, changed).await;
+    rig.put("wide", json!({"t": text("b", 700_000)})).await;
+    rig.sink.set_open(true);
+    let events = rig.events(DOCS + 1).await;
+    for event in events.iter().take(DOCS) {
+        let previous = member(event, "previous").unwrap();
+        assert_eq!(previous["t"].as_str().map(str::len), Some(250_000));
+        assert!(member(event, "patch").is_some());
+    }
+    let last = &events[DOCS];
+    assert_eq!(member(last, "diffTooLong"), Some(json!(true)));
+    assert_eq!((member(last, "previous"), member(last, "patch")), (None, None));
+    assert_eq!(member(last, "previousRev"), Some(json!(wide)));
 }
