@@ -7,7 +7,7 @@ RELEASE := target/release/evoke
 DATA ?= data
 LISTEN ?= 127.0.0.1:3233
 
-.PHONY: run build test check bench kill-test power-test simulate defects deny clean-data
+.PHONY: run build test check bench kill-test power-test feed-test simulate defects deny clean-data
 
 ## run: builds the hub, starts it with the quickstart applied, streams activations. Ctrl-C ends it.
 run:
@@ -39,6 +39,12 @@ kill-test:
 power-test:
 	cargo build $(CI) -p evoke
 	EVOKE_FULL=1 EVOKE_BIN=$(CURDIR)/$(BIN) cargo test $(CI) -p evoke-tests --test power_cut -- --nocapture
+
+## feed-test: feeds of real servers at full length, while the hub and they die.
+feed-test:
+	@scripts/setup.sh test
+	cargo build $(CI) -p evoke
+	EVOKE_FULL=1 EVOKE_BIN=$(CURDIR)/$(BIN) cargo test $(CI) -p evoke-tests --test feed_couchdb -- --nocapture
 
 ## simulate: SEEDS seeds of the simulator from FROM; a failing one replays by its number.
 SEEDS ?= 10000

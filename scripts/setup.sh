@@ -6,7 +6,7 @@ set -eu
 step=${1:?run or test}
 case $step in
   run) wanted="node:nodejs python3:python3 nft:nftables curl:curl cc:gcc" ;;
-  test) wanted="node:nodejs python3:python3 nft:nftables ip:iproute2 setpriv:util-linux curl:curl cc:gcc" ;;
+  test) wanted="node:nodejs npm:npm python3:python3 nft:nftables ip:iproute2 setpriv:util-linux curl:curl cc:gcc" ;;
   *) echo "setup.sh: unknown step \`$step\` (known: run, test)" >&2; exit 2 ;;
 esac
 
