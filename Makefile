@@ -7,7 +7,7 @@ RELEASE := target/release/evoke
 DATA ?= data
 LISTEN ?= 127.0.0.1:3233
 
-.PHONY: run build test check bench kill-test power-test feed-test simulate defects deny clean-data
+.PHONY: run run-couchdb build test check bench kill-test power-test feed-test simulate defects deny clean-data
 
 ## run: builds the hub, starts it with the quickstart applied, streams activations. Ctrl-C ends it.
 run:
@@ -15,6 +15,12 @@ run:
 	@cargo build --release --quiet -p evoke
 	@exec $(RELEASE) up --data $(DATA) --listen $(LISTEN) --log-level warn \
 		--apply examples/quickstart/manifest.yaml --follow
+
+## run-couchdb: the same with a feed of a CouchDB database, whose documents change each second.
+run-couchdb:
+	@scripts/setup.sh couchdb
+	@cargo build --release --quiet -p evoke
+	@exec scripts/run-couchdb.sh $(RELEASE) $(DATA)-couchdb $(LISTEN)
 
 build:
 	cargo build --release -p evoke

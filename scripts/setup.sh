@@ -1,13 +1,14 @@
 #!/bin/sh
-# Installs what the named step needs, once: `setup.sh run` or `setup.sh test`.
+# Installs what the named step needs, once: `setup.sh run`, `setup.sh couchdb` or `setup.sh test`.
 # Debian packages come by apt where root or sudo is there; otherwise it says what is missing.
 set -eu
 
-step=${1:?run or test}
+step=${1:?run, couchdb or test}
 case $step in
   run) wanted="node:nodejs python3:python3 nft:nftables curl:curl cc:gcc" ;;
+  couchdb) wanted="node:nodejs npm:npm python3:python3 nft:nftables curl:curl cc:gcc" ;;
   test) wanted="node:nodejs npm:npm python3:python3 nft:nftables ip:iproute2 setpriv:util-linux curl:curl cc:gcc" ;;
-  *) echo "setup.sh: unknown step \`$step\` (known: run, test)" >&2; exit 2 ;;
+  *) echo "setup.sh: unknown step \`$step\` (known: run, couchdb, test)" >&2; exit 2 ;;
 esac
 
 PATH=$PATH:/usr/sbin:/sbin

@@ -23,7 +23,7 @@ Credentials: {data}/credentials (namespace guest)
 
 Try, in another terminal:
 
-  curl -u \"$(cat {data}/credentials)\" {base}/api/v1/namespaces/_/triggers/orders \\
+  curl -u \"$(cat {data}/credentials)\" {base}/api/v1/namespaces/_/events \\
     -H 'ce-specversion: 1.0' -H 'ce-id: order-1' -H 'ce-source: /shop' -H 'ce-type: order.placed' \\
     -H 'content-type: application/json' -d '{{\"item\": \"tea\", \"count\": 2}}'
 

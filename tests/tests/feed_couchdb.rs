@@ -104,6 +104,16 @@ impl Couch {
     }
 }
 
+impl Drop for Couch {
+    /// Also after a test that failed.
+    fn drop(&mut self) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("services/couch.sh");
+        let mut stop = std::process::Command::new(script);
+        let stop = stop.arg("stop").env("COUCH_PORT", self.port.to_string());
+        drop(stop.env("COUCH_RUN", &self.run).status());
+    }
+}
+
 /// Everything of a list, page after page; nothing may be added to it meanwhile.
 async fn all(caller: &Caller, path: &str) -> Result<Vec<Value>, FaultError> {
     let mut found = Vec::new();
@@ -183,7 +193,6 @@ async fn every_document_is_one_event_and_an_activation_though_all_die() -> Done 
     })
     .await?;
     check(&caller, documents).await?;
-    couch.command(&["stop"]).await?;
     hub.stop().await?;
     place.done();
     Ok(())
@@ -247,7 +256,6 @@ async fn a_server_that_is_away_is_told_and_mends_by_itself() -> Done {
     for part in ["running", "last error", "position", "\"***\""] {
         assert!(shown.contains(part), "no {part} in:\n{shown}");
     }
-    couch.command(&["stop"]).await?;
     hub.stop().await?;
     place.done();
     Ok(())
