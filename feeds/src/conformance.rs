@@ -16,7 +16,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use evoke_schemas::{EntityName, EntityUid, Event, Feed, Namespace};
+use evoke_schemas::{EntityName, EntityUid, Event, Feed, Namespace, ResetTo};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
@@ -30,6 +30,10 @@ use crate::{
 
 /// How long anything may take before the suite calls it stuck.
 const STUCK: Duration = Duration::from_secs(60);
+/// Most events of one batch.
+const MAX_EVENTS: usize = 1_000;
+/// Events that a source is made to have at once, to see how many it yields.
+const MANY_EVENTS: usize = 1_200;
 
 /// A source under test, with the means to make it have events.
 #[async_trait]
@@ -48,6 +52,20 @@ pub trait Bench: Send + Sync {
 
     /// Makes the source have at least this many more events, and returns when it has.
     async fn produce(&self, events: usize);
+
+    /// A reset to before everything that was produced; none where the source keeps nothing.
+    fn back(&self) -> Option<ResetTo> {
+        None
+    }
+
+    /// From now on the source refuses the feed's credentials, until [`Bench::mend`]; `false`
+    /// where it has none that it could refuse.
+    async fn revoke(&self) -> bool {
+        false
+    }
+
+    /// The credentials are good again.
+    async fn mend(&self) {}
 }
 
 /// Runs every check, each on a fresh bench from `build`.
@@ -69,6 +87,8 @@ async fn check_reading<B: Bench, F: Future<Output = B>>(build: &impl Fn() -> F) 
     reading::reopening_gives_exactly_what_comes_after(&build().await).await;
     reading::a_batch_that_was_not_kept_comes_again(&build().await).await;
     reading::waiting_can_be_given_up_at_any_time(&build().await).await;
+    reading::batches_are_bounded(&build().await).await;
+    reading::a_reset_reads_again_under_new_ids(&build().await).await;
 }
 
 async fn check_supervised<B: Bench, F: Future<Output = B>>(build: &impl Fn() -> F) {
@@ -78,6 +98,7 @@ async fn check_supervised<B: Bench, F: Future<Output = B>>(build: &impl Fn() -> 
     supervised::nothing_comes_after_delete(&build().await).await;
     supervised::nothing_comes_while_paused(&build().await).await;
     supervised::a_restart_goes_on_where_the_log_stands(&build().await).await;
+    supervised::refused_credentials_are_told_and_mend_by_themselves(&build().await).await;
 }
 
 /// A clock that goes with tokio's time (which a test may freeze) and steps when it is told.
@@ -125,10 +146,10 @@ fn feed(bench: &dyn Bench, generation: u64) -> Feed {
     }
 }
 
-fn context(bench: &dyn Bench) -> FeedContext {
-    let feed = feed(bench, 1);
+fn context(bench: &dyn Bench, generation: u64) -> FeedContext {
+    let feed = feed(bench, generation);
     FeedContext {
-        key: FeedKey { uid: FEED, generation: 1 },
+        key: FeedKey { uid: FEED, generation },
         namespace: feed.namespace,
         name: feed.name,
         clock: bench.clock(),
@@ -137,10 +158,13 @@ fn context(bench: &dyn Bench) -> FeedContext {
 }
 
 async fn open(bench: &dyn Bench, position: Option<Bytes>) -> Box<dyn Source> {
+    open_at(bench, 1, position.map_or(Start::Fresh, Start::After)).await
+}
+
+async fn open_at(bench: &dyn Bench, generation: u64, from: Start) -> Box<dyn Source> {
     let registry = bench.registry();
     let provider = registry.get(bench.provider()).unwrap_or_else(|error| fail(&error));
-    let from = position.map_or(Start::Fresh, Start::After);
-    let opened = provider.open(context(bench), &bench.parameters(), from).await;
+    let opened = provider.open(context(bench, generation), &bench.parameters(), from).await;
     opened.unwrap_or_else(|error| fail(&error))
 }
 
@@ -191,3 +215,6 @@ fn name<T, E: std::fmt::Display>(made: Result<T, E>) -> T {
 fn fail<T>(what: &dyn std::fmt::Display) -> T {
     panic!("{what}")
 }
+
+#[cfg(test)]
+mod tests;

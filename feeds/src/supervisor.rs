@@ -99,17 +99,20 @@ impl Supervisor {
     /// Waits until this generation's place in the source is durable, or it is plain that this
     /// must wait: it rests, or somebody must change something first.
     pub async fn settled(&self, uid: EntityUid, generation: u64) {
-        let cell = {
-            let statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
-            statuses.get(&uid).cloned()
-        };
-        if let Some(cell) = cell {
+        if let Some(cell) = self.cell(uid) {
             let can_wait = |state| !matches!(state, FeedState::Connecting | FeedState::Running);
             cell.until(|status| {
                 status.generation > generation
                     || status.generation == generation && (status.pinned || can_wait(status.state))
             })
             .await;
+        }
+    }
+
+    /// Waits until the feed is in this state; at once where there is no such feed.
+    pub async fn enters(&self, uid: EntityUid, state: FeedState) {
+        if let Some(cell) = self.cell(uid) {
+            cell.until(|status| status.state == state).await;
         }
     }
 
@@ -127,8 +130,11 @@ impl Supervisor {
     /// What the feed is doing: READ.
     #[must_use]
     pub fn status(&self, uid: EntityUid) -> Option<FeedStatus> {
-        let statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
-        statuses.get(&uid).map(StatusCell::get)
+        self.cell(uid).map(|cell| cell.get())
+    }
+
+    fn cell(&self, uid: EntityUid) -> Option<StatusCell> {
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).get(&uid).cloned()
     }
 
     /// Ends every task: drains, then aborts after 10 s. Calling it twice is fine.

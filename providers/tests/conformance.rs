@@ -4,11 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use evoke_feeds::{
-    Clock, Registry,
+    Clock, Registry, ResetTo,
     conformance::{self, Bench, TestClock},
 };
 use evoke_providers::registry;
 use serde_json::{Map, Value, json};
+
+/// When the tests' time begins. Unit: epoch milliseconds.
+const BEGINNING: u64 = 1_700_000_000_000;
 
 /// Ticks are made by letting time pass.
 struct AlarmBench {
@@ -33,6 +36,10 @@ impl Bench for AlarmBench {
         Arc::clone(&self.clock) as Arc<dyn Clock>
     }
 
+    fn back(&self) -> Option<ResetTo> {
+        Some(ResetTo::Time(BEGINNING))
+    }
+
     async fn produce(&self, events: usize) {
         tokio::time::sleep(Duration::from_secs(events as u64)).await;
     }
@@ -44,7 +51,7 @@ async fn every_provider_conforms() {
         match name {
             "alarms" => {
                 conformance::all(|| async {
-                    AlarmBench { clock: TestClock::at(1_700_000_000_000) }
+                    AlarmBench { clock: TestClock::at(BEGINNING.cast_signed()) }
                 })
                 .await;
             }

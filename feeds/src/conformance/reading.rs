@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Bench, fail, first_ids, flat, ids, next, open, pinned, read};
+use super::{
+    Bench, MANY_EVENTS, MAX_EVENTS, fail, first_ids, flat, ids, next, open, open_at, pinned, read,
+};
+use crate::provider::Start;
 
 pub(super) fn parameters_that_nobody_knows_are_refused(bench: &dyn Bench) {
     let registry = bench.registry();
@@ -95,4 +98,28 @@ pub(super) async fn waiting_can_be_given_up_at_any_time(bench: &dyn Bench) {
     let mut reopened = open(bench, Some(beginning)).await;
     let again = flat(&read(reopened.as_mut(), seen.len()).await);
     assert_eq!(first_ids(&again, seen.len()), ids(&seen));
+}
+
+pub(super) async fn batches_are_bounded(bench: &dyn Bench) {
+    let (source, beginning) = pinned(bench).await;
+    drop(source);
+    bench.produce(MANY_EVENTS).await;
+    let mut late = open(bench, Some(beginning)).await;
+    for batch in read(late.as_mut(), MANY_EVENTS).await {
+        let count = batch.events.len();
+        assert!(count <= MAX_EVENTS, "a batch of {count} events: {MAX_EVENTS} are the most");
+    }
+}
+
+pub(super) async fn a_reset_reads_again_under_new_ids(bench: &dyn Bench) {
+    let Some(back) = bench.back() else { return };
+    let (mut source, _) = pinned(bench).await;
+    bench.produce(3).await;
+    let first = flat(&read(source.as_mut(), 3).await);
+    drop(source);
+    let mut again = open_at(bench, 2, Start::Reset(back)).await;
+    let second = flat(&read(again.as_mut(), 3).await);
+    let known: BTreeSet<_> = ids(&first).into_iter().collect();
+    let same = ids(&second).into_iter().find(|id| known.contains(id));
+    assert_eq!(same, None, "an event that is read again on purpose has its former id");
 }

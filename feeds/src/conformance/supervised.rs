@@ -146,3 +146,19 @@ pub(super) async fn a_restart_goes_on_where_the_log_stands(bench: &dyn Bench) {
     supervisor.shutdown().await;
     check_whole(bench, &sink, position).await;
 }
+
+pub(super) async fn refused_credentials_are_told_and_mend_by_themselves(bench: &dyn Bench) {
+    let sink = MemorySink::new();
+    let supervisor = started(bench, &sink).await;
+    let position = beginning(&sink).await;
+    produce_and_wait(bench, &sink, 1).await;
+    if bench.revoke().await {
+        within(supervisor.enters(FEED, FeedState::Waiting)).await;
+        let reason = supervisor.status(FEED).and_then(|status| status.reason);
+        assert!(reason.is_some_and(|reason| !reason.is_empty()), "waiting for nothing in words");
+        bench.mend().await;
+        produce_and_wait(bench, &sink, 2).await;
+    }
+    supervisor.shutdown().await;
+    check_whole(bench, &sink, position).await;
+}

@@ -7,7 +7,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use evoke_feeds::{
-    Clock, Registry, SystemClock,
+    Clock, Registry, ResetTo, SystemClock,
     conformance::{self, Bench},
 };
 use evoke_providers::registry;
@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     both_ways,
+    proxy::Mood,
     rig::{Rig, Via},
 };
 
@@ -46,6 +47,20 @@ impl Bench for CouchBench {
             let number = self.written.fetch_add(1, Ordering::SeqCst);
             self.rig.put(&format!("d{number}"), json!({})).await;
         }
+    }
+
+    fn back(&self) -> Option<ResetTo> {
+        Some(ResetTo::Earliest)
+    }
+
+    async fn revoke(&self) -> bool {
+        let unauthorized = json!({"error": "unauthorized", "reason": "wrong password"});
+        let proxy = self.rig.proxy.as_ref();
+        proxy.inspect(|proxy| proxy.be(Mood::Answers(401, unauthorized))).is_some()
+    }
+
+    async fn mend(&self) {
+        self.rig.proxy().be(Mood::Well);
     }
 }
 
