@@ -4,10 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use evoke_schemas::{EntityName, Event, Namespace, ResetTo};
+use evoke_schemas::{EntityName, EntityUid, Event, FeedPayload, Namespace, ResetTo};
 use serde_json::Value;
 
-use crate::{clock::Clock, fields::Fields, report::Report, sink::FeedKey};
+use crate::{
+    clock::Clock,
+    fields::Fields,
+    report::Report,
+    sink::{EventSink, FeedKey},
+};
 
 /// A kind of source.
 ///
@@ -117,10 +122,38 @@ pub struct FeedContext {
     pub namespace: Namespace,
     /// Name of the feed.
     pub name: EntityName,
+    /// What its events are to carry.
+    pub payload: FeedPayload,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
+    /// Whether its former events are still being delivered.
+    pub deliveries: Deliveries,
     /// Where to tell how it is doing. A source says itself when it is running.
     pub report: Report,
+}
+
+/// A feed's look at what becomes of its events.
+#[derive(Clone, Debug)]
+pub struct Deliveries {
+    sink: Arc<dyn EventSink>,
+    uid: EntityUid,
+}
+
+impl Deliveries {
+    /// Those of this feed.
+    #[must_use]
+    pub fn new(sink: Arc<dyn EventSink>, uid: EntityUid) -> Self {
+        Self { sink, uid }
+    }
+
+    /// Whether one is under way.
+    ///
+    /// # Errors
+    /// [`SourceError::Retry`].
+    pub async fn under_way(&self) -> Result<bool, SourceError> {
+        let asked = self.sink.delivers(self.uid).await;
+        asked.map_err(|error| SourceError::Retry(error.to_string()))
+    }
 }
 
 impl FeedContext {

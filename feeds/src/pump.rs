@@ -121,6 +121,7 @@ impl Pump {
             revision,
             namespace: self.feed.namespace.clone(),
             trigger: self.feed.trigger.clone(),
+            payload: self.context.payload,
             events: batch.events,
             position: batch.position,
         };

@@ -145,6 +145,7 @@ impl Bench {
             provider: "counter".to_owned(),
             trigger: EntityName::new("t").unwrap(),
             parameters: json!({"mode": mode}).as_object().unwrap().clone(),
+            feed_action: None,
             paused,
             reset: None,
             updated: 0,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evoke_feeds::{FeedKey, Registry, Report, conformance::TestClock};
+use evoke_feeds::{Deliveries, FeedKey, MemorySink, Registry, Report, conformance::TestClock};
 use evoke_schemas::{EntityName, EntityUid, Namespace};
 use serde_json::json;
 
@@ -15,7 +15,9 @@ fn context(clock: &Arc<TestClock>) -> FeedContext {
         key: FeedKey { uid: EntityUid([0xab; 16]), generation: 1 },
         namespace: Namespace::new("guest").unwrap(),
         name: EntityName::new("tick tock").unwrap(),
+        payload: evoke_schemas::FeedPayload::CloudEvent,
         clock: Arc::clone(clock) as _,
+        deliveries: Deliveries::new(MemorySink::new(), EntityUid([0xab; 16])),
         report: Report::unread(),
     }
 }
