@@ -1,6 +1,6 @@
 //! The provider contract: what a source of events must do.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -85,8 +85,19 @@ pub trait Source: Send + std::fmt::Debug {
 pub struct Batch {
     /// In the source's order; ids derived from the source, the same whenever it is read again.
     pub events: Vec<Event>,
+    /// Those of the events, by their index, that no action can be given, each with the reason: they
+    /// become dead letters instead of deliveries.
+    pub set_aside: BTreeMap<usize, String>,
     /// Opening here gives what comes after these events.
     pub position: Bytes,
+}
+
+impl Batch {
+    /// Events that are all to be delivered.
+    #[must_use]
+    pub fn new(events: Vec<Event>, position: Bytes) -> Self {
+        Self { events, set_aside: BTreeMap::new(), position }
+    }
 }
 
 /// How a batch ended.

@@ -123,6 +123,7 @@ impl Pump {
             trigger: self.feed.trigger.clone(),
             payload: self.context.payload,
             events: batch.events,
+            set_aside: batch.set_aside,
             position: batch.position,
         };
         let mut missing = 0;

@@ -1,6 +1,6 @@
 //! The port through which events leave a feed: compare-and-append of events with a position.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -67,6 +67,9 @@ pub struct FeedBatch {
     pub payload: FeedPayload,
     /// The events, in the source's order.
     pub events: Vec<Event>,
+    /// Those of the events, by their index, that are not delivered but set aside as dead letters of
+    /// each rule that they match, with the reason.
+    pub set_aside: BTreeMap<usize, String>,
     /// Where the source stands after them, opaque.
     pub position: Bytes,
 }

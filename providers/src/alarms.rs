@@ -176,10 +176,8 @@ impl Alarm {
         self.yielded = Some(mark);
         let Schedule { anchor_ms, period_ms, .. } = self.schedule;
         let position = serde_json::json!(Position { anchor_ms, period_ms, mark });
-        Batch {
-            events: ticks.iter().map(|tick| self.event(tick, now_ms)).collect(),
-            position: Bytes::from(position.to_string()),
-        }
+        let events = ticks.iter().map(|tick| self.event(tick, now_ms)).collect();
+        Batch::new(events, Bytes::from(position.to_string()))
     }
 
     /// The event of a tick. Its id is of the feed and the instant alone, so that no restart, no
