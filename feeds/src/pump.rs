@@ -65,11 +65,14 @@ impl Pump {
                 next = source.next() => next?,
             };
             let Some(batch) = next else { return Ok(End::Finished) };
+            self.trace("fetched");
             match self.send(revision, batch).await {
                 Ok(Sent::Kept { revision: next }) => {
                     revision = next;
                     *progressed = true;
+                    self.trace("kept");
                     source.ended(BatchEnd::Kept).await?;
+                    self.trace("acknowledged");
                 }
                 Ok(Sent::Refused(reason)) => source.ended(BatchEnd::Refused(reason)).await?,
                 Ok(Sent::Cancelled) => return Ok(End::Drained),
@@ -150,6 +153,11 @@ impl Pump {
                 () = tokio::time::sleep(wait) => {}
             }
         }
+    }
+
+    /// Each step of each batch, for who wants to know how far a feed was when the hub died.
+    fn trace(&self, stage: &'static str) {
+        tracing::trace!(feed = %self.feed.name, stage, "feed batch");
     }
 
     fn key(&self) -> FeedKey {

@@ -1,0 +1,202 @@
+//! A database of CouchDB's: every document's revision.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use base64::Engine as _;
+use evoke_tests::{
+    e2e::{
+        caller::{Ask, Caller},
+        entities::{ECHO, node, records_when, text, trigger},
+        place::Place,
+        wait::SOON,
+    },
+    fault::error::FaultError,
+};
+use serde_json::{Value, json};
+use tokio::{
+    process::Command,
+    time::{Instant, sleep},
+};
+
+use crate::campaign::{self, Course, Done, Subject, TRIGGER};
+
+/// Documents written at the same time, so that several are under way whenever the hub dies.
+const WRITERS: usize = 4;
+/// Pause before a write is tried again.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// The server under test, in a folder of its own.
+struct Couch {
+    port: u16,
+    run: PathBuf,
+}
+
+impl Couch {
+    async fn start(room: &Path) -> Result<Self, FaultError> {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let couch = Self { port, run: room.join("couch") };
+        couch.command(&["start"]).await?;
+        couch.caller().good(Ask::new("PUT", "/numbers")).await?;
+        Ok(couch)
+    }
+
+    async fn command(&self, words: &[&str]) -> Done {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("services/couch.sh");
+        let ended = Command::new(script)
+            .args(words)
+            .env("COUCH_PORT", self.port.to_string())
+            .env("COUCH_RUN", &self.run)
+            .stdout(std::process::Stdio::null())
+            .status()
+            .await?;
+        if ended.success() {
+            return Ok(());
+        }
+        Err(std::io::Error::other(format!("couch.sh {words:?}: {ended}")).into())
+    }
+
+    /// Writes a document, trying until the server has it.
+    async fn write(&self, number: usize) -> Done {
+        let path = format!("/numbers/{}", name(number));
+        let start = Instant::now();
+        loop {
+            let ask = Ask::new("PUT", &path).json(&json!({"n": number}));
+            let state = match self.caller().send(ask).await {
+                // A conflict is with this very write, whose answer was lost.
+                Ok(reply) if matches!(reply.status, 201 | 202 | 409) => return Ok(()),
+                Ok(reply) => reply.text(),
+                Err(error) => error.to_string(),
+            };
+            if start.elapsed() > SOON {
+                return Err(FaultError::TimedOut { what: "the write", limit: SOON, state });
+            }
+            sleep(AGAIN).await;
+        }
+    }
+
+    fn caller(&self) -> Caller {
+        let basic = base64::engine::general_purpose::STANDARD.encode("admin:secret");
+        let address = (Ipv4Addr::LOCALHOST, self.port).into();
+        Caller { address, authorization: Some(format!("Basic {basic}")) }
+    }
+
+    fn feed(&self) -> Value {
+        json!({"provider": "couchdb", "trigger": TRIGGER, "parameters": {
+            "host": "127.0.0.1", "port": self.port, "protocol": "http", "dbname": "numbers",
+            "username": "admin", "password": "secret", "include_docs": true,
+        }})
+    }
+}
+
+impl Drop for Couch {
+    /// Also after a test that failed.
+    fn drop(&mut self) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("services/couch.sh");
+        let mut stop = std::process::Command::new(script);
+        let stop = stop.arg("stop").env("COUCH_PORT", self.port.to_string());
+        drop(stop.env("COUCH_RUN", &self.run).status());
+    }
+}
+
+fn name(number: usize) -> String {
+    format!("d{number:05}")
+}
+
+impl Subject for Couch {
+    fn feeds(&self) -> Vec<(String, Value)> {
+        vec![("numbers".to_owned(), self.feed())]
+    }
+
+    async fn produce(self: Arc<Self>, records: usize, produced: Arc<AtomicUsize>) -> Done {
+        let mut writers = tokio::task::JoinSet::new();
+        for writer in 0..WRITERS {
+            let (couch, produced) = (Arc::clone(&self), Arc::clone(&produced));
+            writers.spawn(async move {
+                for number in (writer..records).step_by(WRITERS) {
+                    couch.write(number).await?;
+                    produced.fetch_add(1, Ordering::SeqCst);
+                }
+                Ok::<_, FaultError>(())
+            });
+        }
+        while let Some(writer) = writers.join_next().await {
+            writer.map_err(std::io::Error::from)??;
+        }
+        Ok(())
+    }
+
+    async fn restart(&self) -> Done {
+        self.command(&["stop", "keep"]).await?;
+        self.command(&["start"]).await
+    }
+
+    fn check(&self, records: usize, events: &[Value], activations: &[Value]) {
+        let mut times = BTreeMap::<String, usize>::new();
+        for event in events {
+            *times.entry(text(event, "/event/subject")).or_default() += 1;
+        }
+        let doubles: Vec<_> = times.iter().filter(|(_, times)| **times != 1).collect();
+        assert_eq!(doubles, [], "documents of several events");
+        let mut ran = BTreeMap::<String, u64>::new();
+        for record in activations {
+            let id = text(record, "/response/result/args/id");
+            let number = record.pointer("/response/result/args/doc/n").and_then(Value::as_u64);
+            ran.insert(id, number.unwrap_or(u64::MAX));
+        }
+        for number in 0..records {
+            let id = name(number);
+            assert!(times.contains_key(&id), "{id} is no event");
+            assert_eq!(ran.get(&id), Some(&(number as u64)), "{id} did not run with its document");
+        }
+        assert_eq!(times.len(), records, "events of nothing that was written");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_document_is_one_event_and_an_activation_though_all_die() -> Done {
+    let course = Course::of(
+        Course { records: 300, kills: 5, restarts: 1, between: 2 },
+        Course { records: 10_000, kills: 20, restarts: 3, between: 10 },
+    );
+    let mut place = Place::new()?;
+    let couch = Arc::new(Couch::start(place.room()).await?);
+    campaign::run(&mut place, couch, course).await?;
+    place.done();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_told_and_mends_by_itself() -> Done {
+    let mut place = Place::new()?;
+    let couch = Couch::start(place.room()).await?;
+    let (hub, caller) = place.start().await?;
+    node(&caller, "echo", ECHO).await?;
+    trigger(&caller, TRIGGER, &json!({}), &["echo"], &Value::Null).await?;
+    caller.put("feeds/numbers", &couch.feed()).await?;
+    let away = async || couch.command(&["stop", "keep"]).await;
+    let back = async || couch.command(&["start"]).await;
+    let (gone, mended) = campaign::unplug(&caller, "numbers", away, back).await?;
+    assert_eq!(text(&gone, "/status/state"), "waiting");
+    assert!(text(&gone, "/status/reason").contains("127.0.0.1"), "{gone}");
+    assert!(text(&mended, "/status/lastError").contains("127.0.0.1"), "{mended}");
+    couch.write(7).await?;
+    let records = records_when(&caller, "echo", 1).await?;
+    assert_eq!(records[0].pointer("/response/result/args/doc/n"), Some(&json!(7)));
+    let shown = place.run(&["feed", "get", "numbers", "--data", "DATA"]).await?;
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    for part in ["running", "last error", "position", "\"***\""] {
+        assert!(shown.contains(part), "no {part} in:\n{shown}");
+    }
+    hub.stop().await?;
+    place.done();
+    Ok(())
+}
