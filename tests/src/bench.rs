@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod control;
+pub mod feed_rows;
 pub mod hub;
 pub mod idle_rows;
 pub mod ingest_rows;

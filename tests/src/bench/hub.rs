@@ -152,6 +152,17 @@ impl Hub {
         kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other("no VmRSS"))
     }
 
+    /// Processor time that the hub's own process has had, in steps of 10 ms.
+    ///
+    /// # Errors
+    /// Those of `/proc`.
+    pub fn processor_time(&self) -> io::Result<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let fields = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').skip(11).take(2));
+        let ticks = fields.map(|fields| fields.flat_map(str::parse::<u64>).sum::<u64>());
+        ticks.map(|ticks| Duration::from_millis(ticks * 10)).ok_or_else(|| io::Error::other("stat"))
+    }
+
     /// Ends the hub as `kill -9` does.
     ///
     /// # Errors

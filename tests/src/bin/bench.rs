@@ -1,4 +1,4 @@
-//! `bench --evoke PROGRAM [--dir DIR] [--only idle|calls|deliveries|ingest|restart]`: prints the table
+//! `bench --evoke PROGRAM [--dir DIR] [--only idle|calls|deliveries|ingest|feeds|restart]`: prints the table
 //! of `SPECIFICATION.md`, or a part of it.
 //!
 //! `bench control NAME DIR` is a control: this program again, as a process of its own.
@@ -7,7 +7,7 @@
 
 use std::{io, path::PathBuf, process::ExitCode};
 
-use evoke_tests::bench::{control, idle_rows, ingest_rows, invoke_rows, table};
+use evoke_tests::bench::{control, feed_rows, idle_rows, ingest_rows, invoke_rows, table};
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
@@ -47,6 +47,9 @@ async fn bench(arguments: &[String]) -> io::Result<()> {
     }
     if wanted("ingest") {
         rows.extend(ingest_rows::rows(&program, &parent).await?);
+    }
+    if wanted("feeds") {
+        rows.extend(feed_rows::rows(&program, &parent).await?);
     }
     if wanted("restart") {
         rows.push(idle_rows::restart(&program, &parent).await?);

@@ -2,8 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, TcpListener},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -11,21 +10,18 @@ use std::{
     time::Duration,
 };
 
-use base64::Engine as _;
 use evoke_tests::{
     e2e::{
         caller::{Ask, Caller},
         entities::{ECHO, node, records_when, text, trigger},
         place::Place,
+        service::Service,
         wait::SOON,
     },
     fault::error::FaultError,
 };
 use serde_json::{Value, json};
-use tokio::{
-    process::Command,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 
 use crate::campaign::{self, Course, Done, Subject, TRIGGER};
 
@@ -34,34 +30,18 @@ const WRITERS: usize = 4;
 /// Pause before a write is tried again.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// The server under test, in a folder of its own.
-struct Couch {
-    port: u16,
-    run: PathBuf,
-}
+/// The server under test, with a database of numbered documents.
+struct Couch(Service);
 
 impl Couch {
     async fn start(room: &Path) -> Result<Self, FaultError> {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let couch = Self { port, run: room.join("couch") };
-        couch.command(&["start"]).await?;
+        let couch = Self(Service::couch(room).await?);
         couch.caller().good(Ask::new("PUT", "/numbers")).await?;
         Ok(couch)
     }
 
-    async fn command(&self, words: &[&str]) -> Done {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("services/couch.sh");
-        let ended = Command::new(script)
-            .args(words)
-            .env("COUCH_PORT", self.port.to_string())
-            .env("COUCH_RUN", &self.run)
-            .stdout(std::process::Stdio::null())
-            .status()
-            .await?;
-        if ended.success() {
-            return Ok(());
-        }
-        Err(std::io::Error::other(format!("couch.sh {words:?}: {ended}")).into())
+    fn caller(&self) -> Caller {
+        self.0.caller("admin", "secret")
     }
 
     /// Writes a document, trying until the server has it.
@@ -83,27 +63,11 @@ impl Couch {
         }
     }
 
-    fn caller(&self) -> Caller {
-        let basic = base64::engine::general_purpose::STANDARD.encode("admin:secret");
-        let address = (Ipv4Addr::LOCALHOST, self.port).into();
-        Caller { address, authorization: Some(format!("Basic {basic}")) }
-    }
-
     fn feed(&self) -> Value {
         json!({"provider": "couchdb", "trigger": TRIGGER, "parameters": {
-            "host": "127.0.0.1", "port": self.port, "protocol": "http", "dbname": "numbers",
+            "host": "127.0.0.1", "port": self.0.port, "protocol": "http", "dbname": "numbers",
             "username": "admin", "password": "secret", "include_docs": true,
         }})
-    }
-}
-
-impl Drop for Couch {
-    /// Also after a test that failed.
-    fn drop(&mut self) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("services/couch.sh");
-        let mut stop = std::process::Command::new(script);
-        let stop = stop.arg("stop").env("COUCH_PORT", self.port.to_string());
-        drop(stop.env("COUCH_RUN", &self.run).status());
     }
 }
 
@@ -135,8 +99,8 @@ impl Subject for Couch {
     }
 
     async fn restart(&self) -> Done {
-        self.command(&["stop", "keep"]).await?;
-        self.command(&["start"]).await
+        self.0.end().await?;
+        self.0.again().await
     }
 
     fn check(&self, records: usize, events: &[Value], activations: &[Value]) {
@@ -182,8 +146,8 @@ async fn a_server_that_is_away_is_told_and_mends_by_itself() -> Done {
     node(&caller, "echo", ECHO).await?;
     trigger(&caller, TRIGGER, &json!({}), &["echo"], &Value::Null).await?;
     caller.put("feeds/numbers", &couch.feed()).await?;
-    let away = async || couch.command(&["stop", "keep"]).await;
-    let back = async || couch.command(&["start"]).await;
+    let away = async || couch.0.end().await;
+    let back = async || couch.0.again().await;
     let (gone, mended) = campaign::unplug(&caller, "numbers", away, back).await?;
     assert_eq!(text(&gone, "/status/state"), "waiting");
     assert!(text(&gone, "/status/reason").contains("127.0.0.1"), "{gone}");
