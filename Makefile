@@ -7,7 +7,7 @@ RELEASE := target/release/evoke
 DATA ?= data
 LISTEN ?= 127.0.0.1:3233
 
-.PHONY: run run-couchdb build test check bench kill-test power-test feed-test simulate defects deny clean-data
+.PHONY: run run-couchdb run-kafka build test check bench kill-test power-test feed-test simulate defects deny clean-data
 
 ## run: builds the hub, starts it with the quickstart applied, streams activations. Ctrl-C ends it.
 run:
@@ -21,6 +21,12 @@ run-couchdb:
 	@scripts/setup.sh couchdb
 	@cargo build --release --quiet -p evoke
 	@exec scripts/run-couchdb.sh $(RELEASE) $(DATA)-couchdb $(LISTEN)
+
+## run-kafka: the same with a feed of a Kafka topic, which gets a record each second.
+run-kafka:
+	@scripts/setup.sh kafka
+	@cargo build --release --quiet -p evoke
+	@exec scripts/run-kafka.sh $(RELEASE) $(DATA)-kafka $(LISTEN)
 
 build:
 	cargo build --release -p evoke
