@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use evoke_schemas::{EntityName, EntityUid, Event, FeedPayload, Namespace, ResetTo};
+use evoke_schemas::{EntityName, EntityUid, Event, Feed, FeedPayload, Namespace, ResetTo};
 use serde_json::Value;
 
 use crate::{
     clock::Clock,
     fields::Fields,
     report::Report,
-    sink::{EventSink, FeedKey},
+    sink::{EventSink, FeedKey, StoredPosition},
 };
 
 /// A kind of source.
@@ -59,6 +59,21 @@ pub enum Start {
     /// Elsewhere, as people wished. Events that were read before are new ones now: their ids tell
     /// the feed's generation.
     Reset(ResetTo),
+}
+
+impl Start {
+    /// Where to go on: at the position, unless a reset was wished for since.
+    #[must_use]
+    pub fn of(feed: &Feed, stored: Option<StoredPosition>) -> Self {
+        let kept = stored.as_ref().map(|stored| stored.generation);
+        match (&feed.reset, stored) {
+            (Some(reset), _) if kept.is_none_or(|kept| kept < reset.generation) => {
+                Self::Reset(reset.to.clone())
+            }
+            (_, Some(stored)) => Self::After(stored.position),
+            (_, None) => Self::Fresh,
+        }
+    }
 }
 
 /// An open source.

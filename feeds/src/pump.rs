@@ -11,7 +11,7 @@ use crate::{
     provider::{Batch, BatchEnd, FeedContext, Source, SourceError, Start},
     registry::Erased,
     report::StatusCell,
-    sink::{EventSink, FeedBatch, FeedKey, SinkError, StoredPosition},
+    sink::{EventSink, FeedBatch, FeedKey, SinkError},
     status::FeedState,
 };
 
@@ -92,7 +92,7 @@ impl Pump {
         };
         let Ok(revision) = self.key().first_revision(stored.as_ref()) else { return Ok(None) };
         self.show(stored.as_ref().map(|stored| &stored.position));
-        let from = self.start(stored);
+        let from = Start::of(&self.feed, stored);
         let pinned = matches!(from, Start::After(_));
         self.status.change(|status| status.pinned = pinned);
         let opening = self.provider.open(self.context.clone(), &self.feed.parameters, from);
@@ -102,18 +102,6 @@ impl Pump {
             source = opening => source?,
         };
         Ok(Some((source, revision)))
-    }
-
-    /// Where to go on: at the position, unless a reset was wished for since.
-    fn start(&self, stored: Option<StoredPosition>) -> Start {
-        let kept = stored.as_ref().map(|stored| stored.generation);
-        match (&self.feed.reset, stored) {
-            (Some(reset), _) if kept.is_none_or(|kept| kept < reset.generation) => {
-                Start::Reset(reset.to.clone())
-            }
-            (_, Some(stored)) => Start::After(stored.position),
-            (_, None) => Start::Fresh,
-        }
     }
 
     /// Appends, waiting as long as the sink has no room or no trigger.

@@ -31,13 +31,17 @@ pub enum Moment {
     BeforeDrop,
     /// Right after a segment was removed.
     AfterDrop,
+    /// With a feed's batch fetched and not appended.
+    BeforeFeedAppend,
+    /// With a feed's batch in the log and its task not told.
+    AfterFeedAppend,
     /// At any step whatever.
     Anywhere,
 }
 
 impl Moment {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Starting,
         Self::BeforeWrite,
         Self::BeforeSync,
@@ -52,6 +56,8 @@ impl Moment {
         Self::DuringCheckpoint,
         Self::BeforeDrop,
         Self::AfterDrop,
+        Self::BeforeFeedAppend,
+        Self::AfterFeedAppend,
         Self::Anywhere,
     ];
 
@@ -73,6 +79,8 @@ impl Moment {
             Self::DuringCheckpoint => "crash while a checkpoint is written",
             Self::BeforeDrop => "crash before a segment is removed",
             Self::AfterDrop => "crash after a segment was removed",
+            Self::BeforeFeedAppend => "crash between fetch and append",
+            Self::AfterFeedAppend => "crash between append and acknowledge",
             Self::Anywhere => "crash anywhere",
         }
     }

@@ -12,11 +12,13 @@ use super::clock::Clock;
 use super::crash::Moment;
 use super::disk::Disk;
 use super::entities::Entities;
+use super::feeding::FeedStep;
 use super::functions::Functions;
 use super::oracle::Oracle;
 use super::plan::{Act, Death, Plan};
 use super::queue::Queue;
 use super::sandboxes::Fact;
+use super::sources::Sources;
 use super::store::{Flush, Store};
 use super::tally::{Group, Tally};
 use super::trace::Trace;
@@ -68,8 +70,8 @@ pub enum Inner {
     ReadOn,
     /// Something happens to a sandbox.
     Sandbox(Fact),
-    /// The feed's task goes on.
-    Feed,
+    /// Something happens to a feed.
+    Feed(usize, FeedStep),
 }
 
 /// What the disk refuses.
@@ -116,8 +118,10 @@ pub struct Env {
     pub death: Option<Death>,
     /// What fails the next time that the log asks the disk for it.
     pub fails: Option<Failing>,
-    /// Whether all of the feed's events are in the log.
-    pub fed: bool,
+    /// What feeds read, and what is wanted of them.
+    pub sources: Sources,
+    /// Whether nothing goes wrong any more.
+    pub healed: bool,
 }
 
 // === impl Env ===

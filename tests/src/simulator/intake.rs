@@ -1,4 +1,4 @@
-//! The shell of ingest in a world: batches of clients, of the feed and of the hub itself.
+//! The shell of ingest in a world: batches of clients, of feeds and of the hub itself.
 
 use std::rc::Rc;
 
@@ -12,6 +12,7 @@ use evoke_trigger_engine::{Accepted, Incoming, IngestError, Target};
 use super::clients;
 use super::crash::Moment;
 use super::env::{Env, Happening, Inner, LOG, Lives};
+use super::feeding::Sender;
 use super::log::Log;
 use super::plan::shared;
 use super::process::{Process, Ticket};
@@ -26,8 +27,8 @@ const DEDUP_WINDOW_MS: u64 = 1_000 * 3_600_000;
 pub(super) enum Waiter {
     /// A client's post, with what it carries.
     Post(usize, Vec<Token>),
-    /// The feed; whether it is a batch that must be refused.
-    Feed(bool),
+    /// A feed.
+    Feed(Sender),
     /// The hub itself, which tells of a dead letter.
     Announcement(DeliveryId),
 }
@@ -144,10 +145,7 @@ impl Process {
         match self.waiters.remove(&token) {
             None => Ok(()),
             Some(Waiter::Post(post, tokens)) => self.post_answered(post, tokens, answer, env),
-            Some(Waiter::Feed(late)) => {
-                self.fed(late, answer.as_ref().err(), env);
-                Ok(())
-            }
+            Some(Waiter::Feed(sender)) => self.fed(sender, answer.as_ref().err(), env),
             Some(Waiter::Announcement(id)) => {
                 self.announce_answered(id, answer.as_ref().err(), env);
                 Ok(())
@@ -189,46 +187,6 @@ impl Process {
             env.oracle.told(token, accepted);
         }
         env.comes_to(Moment::AfterAnswer)
-    }
-
-    /// The feed sends its next batch, and now and then an earlier task wakes up late.
-    ///
-    /// # Errors
-    /// [`super::env::Died`].
-    pub(super) fn feed_on(&mut self, env: &mut Env) -> Lives {
-        if self.feed.is_done(&env.plan) {
-            env.fed = true;
-            return Ok(());
-        }
-        let plan = Rc::clone(&env.plan);
-        let late = match env.chance.percent(30) {
-            true => self.feed.late_batch(&plan),
-            false => None,
-        };
-        let is_late = late.is_some();
-        let (events, mark) = late.unwrap_or_else(|| self.feed.batch(&plan, &mut env.chance));
-        env.say(format_args!("feed sends {} events: {mark:?}", events.len()));
-        self.submit(Waiter::Feed(is_late), events, Some(mark), env)
-    }
-
-    fn fed(&mut self, is_late: bool, refused: Option<&IngestError>, env: &mut Env) {
-        match (is_late, refused) {
-            (false, None) => {
-                env.count(Group::Load, "fed");
-                self.feed.acknowledged();
-            }
-            (true, Some(IngestError::Superseded { .. })) => {
-                env.count(Group::Load, "late feed task refused");
-            }
-            (true, None) => env.oracle.accuse("a late feed task is let in".to_owned()),
-            (false, Some(IngestError::Superseded { .. })) => {
-                env.oracle.accuse("the feed is superseded by nobody".to_owned());
-            }
-            (_, Some(_busy_or_closed)) => env.count(Group::Load, "feed refused"),
-        }
-        let most_ms = if refused.is_some() { 30_000 } else { env.plan.load_ms / 20 };
-        let in_ms = env.chance.within(1, most_ms);
-        env.soon(in_ms, Happening::Within(self.life, Inner::Feed));
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod answers;
 mod ending;
+mod feeds;
 mod records;
 mod runs;
 
@@ -67,6 +68,7 @@ pub struct Oracle {
     running_by_rule: HashMap<EntityUid, usize>,
     running_by_namespace: HashMap<Namespace, usize>,
     policies: HashMap<EntityUid, Policies>,
+    feeds: feeds::Feeds,
 }
 
 /// What is known of an event.

@@ -10,6 +10,7 @@ use evoke_schemas::{
 use super::chance::Chance;
 use super::crash::Moment;
 use super::env::Failing;
+use super::sources::FEEDS;
 use super::witness::Token;
 
 /// Events that a world gets, at least.
@@ -38,7 +39,7 @@ pub struct Plan {
     pub posts: Vec<Post>,
     /// What happens besides, by time.
     pub acts: Vec<(u64, Act)>,
-    /// Events that the feed brings.
+    /// Records of each partition of each feed's source.
     pub feed_events: u32,
 }
 
@@ -108,6 +109,27 @@ pub enum Act {
     Replay(usize),
     /// Someone cancels a replay.
     CancelReplay,
+    /// Something is wanted of a feed.
+    Feed(usize, FeedAct),
+}
+
+/// What happens to a feed or its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeedAct {
+    /// It is to rest.
+    Pause,
+    /// It is to go on.
+    Resume,
+    /// It is changed.
+    Update,
+    /// It is to read from the oldest record on.
+    ResetToEarliest,
+    /// It is to go on at the present end.
+    ResetToLatest,
+    /// It is deleted, and made again under its name.
+    Remake,
+    /// Its source cannot be reached for a while. Unit: milliseconds.
+    SourceAway(u64),
 }
 
 /// How the process dies.
@@ -131,7 +153,7 @@ impl Plan {
         let posts = posts(&mut draw, &triggers, load_ms);
         let acts = acts(&mut draw, rules.len(), load_ms);
         let segment_bytes = draw.weighted(&[(3, 96 << 10), (2, 128 << 10), (1, 192 << 10)]);
-        let feed_events = draw.within(20, 50) as u32;
+        let feed_events = draw.within(6, 16) as u32;
         Self { segment_bytes, load_ms, triggers, rules, posts, acts, feed_events }
     }
 }
@@ -271,6 +293,19 @@ fn acts(draw: &mut Chance, rules: usize, load_ms: u64) -> Vec<(u64, Act)> {
             _ => Act::CancelReplay,
         };
         acts.push((draw.below(load_ms + load_ms / 4), act));
+    }
+    for _ in 0..draw.within(4, 12) {
+        let while_ms = draw.weighted(&[(3, 500), (2, 20_000), (1, 300_000)]);
+        let act = draw.weighted(&[
+            (3, FeedAct::Pause),
+            (3, FeedAct::Resume),
+            (2, FeedAct::Update),
+            (2, FeedAct::ResetToEarliest),
+            (1, FeedAct::ResetToLatest),
+            (2, FeedAct::Remake),
+            (2, FeedAct::SourceAway(while_ms)),
+        ]);
+        acts.push((draw.below(load_ms), Act::Feed(draw.index(FEEDS), act)));
     }
     acts.sort_by_key(|(at_ms, _)| *at_ms);
     acts

@@ -16,7 +16,7 @@ use evoke_trigger_engine::record::{DeliveryId, HeldRecord, Home, StoredEvent, st
 
 use super::commands::Command;
 use super::env::{Died, Env, Happening, Inner, Lives};
-use super::feed::{FEED, Feed};
+use super::feed::Fed;
 use super::intake::Waiter;
 use super::log::{Happened, Log, LogSettings};
 use super::runs::Runs;
@@ -31,6 +31,8 @@ pub enum Ticket {
     Progress,
     /// A segment that is to go.
     Drop,
+    /// The position of a deleted feed, which is to go.
+    Forget(usize),
 }
 
 /// A running process.
@@ -43,7 +45,10 @@ pub struct Process {
     /// Batches under way: for whom.
     pub(super) waiters: BTreeMap<ingest::Token, Waiter>,
     pub(super) batches: ingest::Token,
-    pub(super) feed: Feed,
+    /// Feeds, by number of their lives.
+    pub(super) feeds: BTreeMap<usize, Fed>,
+    /// Tasks of feeds that were started.
+    pub(super) tasks: u64,
     pub(super) deliveries: Deliveries,
     /// What the delivery core is to be told, in order.
     pub(super) inputs: VecDeque<DeliveryInput>,
@@ -95,8 +100,6 @@ impl Process {
         }
         let ingest = super::intake::open(&log, env);
         let (deliveries, effects, checkpointed) = super::upkeep::recover(&log, env);
-        let feed = Feed::from(log.feed(FEED));
-        env.soon(50, Happening::Within(life, Inner::Feed));
         let mut process = Self {
             life,
             log,
@@ -104,7 +107,8 @@ impl Process {
             ingest,
             waiters: BTreeMap::new(),
             batches: 0,
-            feed,
+            feeds: BTreeMap::new(),
+            tasks: 0,
             deliveries,
             inputs: VecDeque::new(),
             runs: Runs::new(life, env),
@@ -121,6 +125,10 @@ impl Process {
             wake_at: None,
         };
         process.begin(effects, env)?;
+        let living: Vec<_> = env.sources.living().map(|(life, _)| life).collect();
+        for life in living {
+            process.feed_wanted(life, env);
+        }
         process.pump(env)?;
         Ok(process)
     }
@@ -155,7 +163,7 @@ impl Process {
                 let ended = self.runs.run_ends(run, env);
                 self.ended(ended, env);
             }
-            Inner::Feed => self.feed_on(env)?,
+            Inner::Feed(life, step) => self.feed_on(life, step, env)?,
             Inner::Announce(id) => self.announce_again(id, env)?,
             Inner::Flushed(flush) => self.flushed(flush, env)?,
             Inner::Fetched(number) => self.fetched(number, env)?,
@@ -242,6 +250,13 @@ impl Process {
                 self.ingest_answered(token, answer, env)?;
             }
             Happened::Answered(Ticket::Progress, answer) => self.progress_answered(answer, env),
+            Happened::Answered(Ticket::Forget(life), answer) => {
+                let done = matches!(
+                    answer,
+                    Ok(_) | Err(evoke_event_log::AppendError::GuardMismatch { .. })
+                );
+                self.forgotten(life, done, env);
+            }
             Happened::Answered(Ticket::Drop, answer) => self.drop_answered(answer, env)?,
         }
         Ok(())

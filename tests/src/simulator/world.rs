@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use evoke_feeds::ResetTo;
+
 use super::chance::Chance;
 use super::clients::Clients;
 use super::clock::Clock;
@@ -11,9 +13,10 @@ use super::entities::Entities;
 use super::env::{Env, Happening};
 use super::functions::Functions;
 use super::oracle::Oracle;
-use super::plan::{Act, Death, Plan};
+use super::plan::{Act, Death, FeedAct, Plan};
 use super::process::Process;
 use super::queue::Queue;
+use super::sources::{FEEDS, Sources};
 use super::store::Store;
 use super::tally::{Group, Tally};
 use super::trace::Trace;
@@ -121,7 +124,8 @@ pub(super) fn surroundings(seed: u64, keep: bool) -> Env {
         armed: Vec::new(),
         death: None,
         fails: None,
-        fed: false,
+        sources: Sources::of(&plan),
+        healed: false,
         chance: chance.fork("world"),
         plan,
     }
@@ -153,11 +157,15 @@ impl World {
 
     /// Moves on from phase to phase; whether the last one is over.
     fn is_over(&mut self, now_ms: u64) -> bool {
-        let served = self.env.clients.open() == 0 && self.env.fed && self.process.is_some();
+        let fed = self.env.healed && self.env.oracle.feeds_are_done(&self.env.sources);
+        let served = self.env.clients.open() == 0 && fed && self.process.is_some();
         match self.phase {
             Phase::Load if self.acts == 0 && now_ms > self.env.plan.load_ms => {
                 self.env.say(format_args!("from now on nothing goes wrong"));
                 self.env.heal();
+                for slot in 0..FEEDS {
+                    self.act_on_feed(slot, FeedAct::Resume);
+                }
                 self.phase = Phase::Drain;
                 false
             }
@@ -267,6 +275,7 @@ impl World {
                     self.check(lives);
                 }
             }
+            Act::Feed(slot, act) => self.act_on_feed(slot, act),
             Act::Checkpoint
             | Act::Retain
             | Act::TendDeadLetters
@@ -281,11 +290,62 @@ impl World {
     }
 }
 
+impl World {
+    /// Something is wanted of a feed, and its process hears of it if there is one.
+    fn act_on_feed(&mut self, slot: usize, act: FeedAct) {
+        let env = &mut self.env;
+        // One that had to wait for the process may come late.
+        if env.healed && act != FeedAct::Resume {
+            return;
+        }
+        let life = env.sources.of_slot(slot);
+        let paused = env.sources.life(life).feed.paused;
+        env.say(format_args!("feed {life}: {act:?}"));
+        match act {
+            FeedAct::Pause => env.sources.want(life, true),
+            FeedAct::Resume => {
+                env.sources.want(life, false);
+                env.oracle.feed_rests(life, false);
+            }
+            FeedAct::Update => env.sources.want(life, paused),
+            FeedAct::ResetToEarliest => env.sources.reset(life, ResetTo::Earliest),
+            FeedAct::ResetToLatest => env.sources.reset(life, ResetTo::Latest),
+            FeedAct::Remake => env.sources.remake(slot),
+            FeedAct::SourceAway(while_ms) => {
+                let until_ms = env.clock.true_ms() + while_ms;
+                return env.sources.away(life, until_ms);
+            }
+        }
+        env.count(Group::Load, name_of(act));
+        let Some(process) = &mut self.process else { return };
+        process.feed_wanted(life, env);
+        let now = env.sources.of_slot(slot);
+        if now != life {
+            process.feed_wanted(now, env);
+        }
+        let lives = process.pump(env);
+        self.check(lives);
+    }
+}
+
+fn name_of(act: FeedAct) -> &'static str {
+    match act {
+        FeedAct::Pause => "feed paused",
+        FeedAct::Resume => "feed resumed",
+        FeedAct::Update => "feed updated",
+        FeedAct::ResetToEarliest | FeedAct::ResetToLatest => "feed reset",
+        FeedAct::Remake => "feed remade",
+        FeedAct::SourceAway(_) => "source away",
+    }
+}
+
 // === impl Env ===
 
 impl Env {
     /// Nothing goes wrong any more, except crashes that were planned and have not happened.
     fn heal(&mut self) {
+        self.healed = true;
+        self.sources.heal();
         self.functions.heal();
         self.fails = None;
         self.disk.set_capacity(usize::MAX);

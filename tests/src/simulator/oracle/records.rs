@@ -11,6 +11,7 @@ use super::{Known, Oracle, Settled};
 use crate::simulator::clients;
 use crate::simulator::disk::Disk;
 use crate::simulator::env::LOG;
+use crate::simulator::sources::Read;
 use crate::simulator::store::Store;
 use crate::simulator::witness::{Token, Witness};
 
@@ -42,6 +43,9 @@ impl Oracle {
         let Some(token) = Token::find(&record.data) else {
             return self.accuse(format!("the event at {position} has lost its data"));
         };
+        if let Some(read) = Read::of(token) {
+            self.feed_event(read);
+        }
         self.expect_triggers(record, &stored, token);
         let mut rules: Vec<_> = stored.active_rules().map(|(_, rule)| rule.uid).collect();
         rules.sort_unstable();
