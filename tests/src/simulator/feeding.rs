@@ -1,7 +1,7 @@
 //! The shell of feeds in a world: the lifecycle core's effects, and the steps of its tasks.
 
 use evoke_event_log::{Append, FEED_REMOVED, Guard, Prepared};
-use evoke_feeds::lifecycle::{Effect, End, Event, Rest, State};
+use evoke_feeds::lifecycle::{Effect, End, Event};
 use evoke_trigger_engine::IngestError;
 use evoke_trigger_engine::record::stream;
 
@@ -99,8 +99,9 @@ impl Process {
         if let Some(due_ms) = fed.state.due_ms() {
             env.queue.at(due_ms, self.within(life, FeedStep::Due));
         }
-        let paused = matches!(&fed.state, State::Resting { why: Rest::Paused, .. });
-        let rests = paused && env.sources.life(life).feed.paused && !self.has_in_flight(life);
+        // As whoever paused it is told, whatever the lifecycle believes.
+        let settled = !fed.state.is_draining() && !self.has_in_flight(life);
+        let rests = settled && env.sources.life(life).feed.paused;
         env.oracle.feed_rests(life, rests);
     }
 

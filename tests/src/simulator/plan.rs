@@ -122,6 +122,8 @@ pub enum FeedAct {
     Resume,
     /// It is changed.
     Update,
+    /// It is changed, and is to rest before that is done.
+    UpdateThenPause,
     /// It is to read from the oldest record on.
     ResetToEarliest,
     /// It is to go on at the present end.
@@ -300,6 +302,7 @@ fn acts(draw: &mut Chance, rules: usize, load_ms: u64) -> Vec<(u64, Act)> {
             (3, FeedAct::Pause),
             (3, FeedAct::Resume),
             (2, FeedAct::Update),
+            (2, FeedAct::UpdateThenPause),
             (2, FeedAct::ResetToEarliest),
             (1, FeedAct::ResetToLatest),
             (2, FeedAct::Remake),

@@ -308,6 +308,13 @@ impl World {
                 env.oracle.feed_rests(life, false);
             }
             FeedAct::Update => env.sources.want(life, paused),
+            FeedAct::UpdateThenPause => {
+                env.sources.want(life, paused);
+                if let Some(process) = &mut self.process {
+                    process.feed_wanted(life, env);
+                }
+                env.sources.want(life, true);
+            }
             FeedAct::ResetToEarliest => env.sources.reset(life, ResetTo::Earliest),
             FeedAct::ResetToLatest => env.sources.reset(life, ResetTo::Latest),
             FeedAct::Remake => env.sources.remake(slot),
@@ -332,7 +339,7 @@ fn name_of(act: FeedAct) -> &'static str {
     match act {
         FeedAct::Pause => "feed paused",
         FeedAct::Resume => "feed resumed",
-        FeedAct::Update => "feed updated",
+        FeedAct::Update | FeedAct::UpdateThenPause => "feed updated",
         FeedAct::ResetToEarliest | FeedAct::ResetToLatest => "feed reset",
         FeedAct::Remake => "feed remade",
         FeedAct::SourceAway(_) => "source away",
