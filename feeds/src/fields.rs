@@ -32,6 +32,19 @@ impl<'a> Fields<'a> {
         Self { members, known: BTreeSet::new(), mistakes: Vec::new() }
     }
 
+    /// Reads members by `read`, as a feed's parameters are.
+    ///
+    /// # Errors
+    /// [`Mistakes`] with everything that is wrong.
+    pub fn read<T>(
+        members: &Map<String, Value>,
+        read: impl FnOnce(&mut Fields<'_>) -> Option<T>,
+    ) -> Result<T, Mistakes> {
+        let mut fields = Fields::new(members);
+        let parameters = read(&mut fields);
+        fields.finish(parameters)
+    }
+
     /// The member as a `T`; `None` where it is absent, `null` or a mistake. `want` completes the
     /// sentence "`name` must be …".
     pub fn optional<T: DeserializeOwned>(&mut self, name: &'static str, want: &str) -> Option<T> {

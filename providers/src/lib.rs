@@ -8,6 +8,8 @@
 pub mod alarms;
 #[cfg(feature = "couchdb")]
 pub mod couchdb;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 
 use evoke_feeds::Registry;
 
@@ -17,5 +19,7 @@ pub fn registry() -> Registry {
     let table = Registry::new().with(alarms::Alarms);
     #[cfg(feature = "couchdb")]
     let table = table.with(couchdb::CouchDb::default());
+    #[cfg(feature = "kafka")]
+    let table = table.with(kafka::Kafka);
     table
 }

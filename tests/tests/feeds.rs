@@ -10,3 +10,5 @@ mod alarms;
 mod campaign;
 #[path = "feeds/couchdb.rs"]
 mod couchdb;
+#[path = "feeds/kafka.rs"]
+mod kafka;

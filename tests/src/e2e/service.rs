@@ -31,6 +31,20 @@ impl Service {
         Self::start("couch.sh", "COUCH", room).await
     }
 
+    /// A broker of Kafka's, of one node.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub async fn kafka(room: &Path) -> Result<Self, FaultError> {
+        Self::start("kafka.sh", "KAFKA", room).await
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     async fn start(
         script: &'static str,
         prefix: &'static str,
@@ -57,6 +71,16 @@ impl Service {
     /// What its script says.
     pub async fn again(&self) -> Result<(), FaultError> {
         self.command(&["start"]).await
+    }
+
+    /// Runs one of Kafka's own tools against it.
+    ///
+    /// # Errors
+    /// What its script says.
+    pub async fn tool(&self, class: &str, words: &[&str]) -> Result<(), FaultError> {
+        let address = self.address();
+        let all = [&["tool", class, "--bootstrap-server", &address], words].concat();
+        self.command(&all).await
     }
 
     async fn command(&self, words: &[&str]) -> Result<(), FaultError> {

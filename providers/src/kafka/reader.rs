@@ -1,0 +1,282 @@
+//! The source: takes records from the client, in the order of their partitions, into batches.
+
+use std::{collections::BTreeMap, mem, time::Duration};
+
+use async_trait::async_trait;
+use evoke_feeds::{Batch, BatchEnd, FeedContext, Source, SourceError};
+use evoke_schemas::Event;
+use futures::FutureExt as _;
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{CommitMode, Consumer as _},
+    error::{KafkaError, RDKafkaErrorCode},
+};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    client::{Client, Found, plain},
+    event::Record,
+    parameters::Parameters,
+    position::Position,
+    topics::Topics,
+};
+
+/// How often the brokers are asked for new topics and partitions.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// The same while a topic is missing.
+const LOOK_FOR_MISSING: Duration = Duration::from_secs(1);
+
+/// An open feed of topics.
+#[derive(Debug)]
+pub(super) struct Reader {
+    feed: FeedContext,
+    client: Client,
+    parameters: Parameters,
+    /// After the last batch that was kept.
+    position: Position,
+    /// After what is gathered.
+    ahead: Position,
+    pinned: bool,
+    gathered: Gathered,
+    found: mpsc::Receiver<Found>,
+    finder: JoinHandle<()>,
+}
+
+/// What goes into the next batch.
+#[derive(Debug, Default)]
+struct Gathered {
+    events: Vec<Event>,
+    set_aside: BTreeMap<usize, String>,
+    bytes: usize,
+    /// When the batch goes at the latest.
+    until: Option<Instant>,
+}
+
+// === impl Reader ===
+
+impl Reader {
+    pub(super) fn new(
+        feed: FeedContext,
+        client: Client,
+        parameters: Parameters,
+        position: Position,
+        pinned: bool,
+    ) -> Result<Self, SourceError> {
+        let consumer = client.consumer()?;
+        consumer.assign(&list(&position)?).map_err(|error| retry(&error))?;
+        client.teller().opened(&position.topics);
+        let (out, found) = mpsc::channel(1);
+        let finder = tokio::spawn(find(client.clone(), parameters.topics.clone(), out));
+        Ok(Self {
+            feed,
+            client,
+            parameters,
+            ahead: position.clone(),
+            position,
+            pinned,
+            gathered: Gathered::default(),
+            found,
+            finder,
+        })
+    }
+
+    /// Takes a record in.
+    fn take(&mut self, record: &Record) {
+        self.ahead.read(&record.topic, record.partition, record.offset);
+        let (event, refused) = record.event(&self.ahead, &self.parameters);
+        let Gathered { events, set_aside, bytes, until } = &mut self.gathered;
+        if let Some(why) = refused {
+            set_aside.insert(events.len(), why);
+        } else {
+            *bytes += record.size();
+        }
+        events.push(event);
+        let wait = Duration::from_millis(self.parameters.batch.max_wait_ms);
+        until.get_or_insert_with(|| Instant::now() + wait);
+    }
+
+    /// Whether the batch goes now.
+    fn is_full(&self) -> bool {
+        let bounds = &self.parameters.batch;
+        let Gathered { events, bytes, until, .. } = &self.gathered;
+        events.len() >= bounds.max_messages
+            || *bytes >= bounds.max_bytes
+            || until.is_some_and(|until| until <= Instant::now())
+    }
+
+    /// Takes what is there without waiting.
+    fn take_what_is_there(&mut self) -> Result<(), SourceError> {
+        let consumer = self.client.consumer()?;
+        let bounds = self.parameters.batch;
+        while self.gathered.events.len() < bounds.max_messages
+            && self.gathered.bytes < bounds.max_bytes
+        {
+            match consumer.recv().now_or_never() {
+                Some(Ok(message)) => self.take(&Record::of(&message)),
+                Some(Err(error)) => self.complain(&error)?,
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// What an error between records means: most pass, and the client goes on by itself.
+    fn complain(&self, error: &KafkaError) -> Result<(), SourceError> {
+        use RDKafkaErrorCode as Code;
+        let code = error.rdkafka_error_code();
+        match code {
+            Some(Code::Fatal) => return Err(retry(error)),
+            // The finder says which topic is missing, and when it is back.
+            Some(Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopic) => {}
+            Some(Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed) => {
+                self.client.teller().trouble(&plain(error), true);
+            }
+            _ => self.client.teller().trouble(&plain(error), false),
+        }
+        tracing::debug!(feed = %self.feed.name, %error, "between records");
+        Ok(())
+    }
+
+    /// Reads partitions that were not there before, from their beginning.
+    fn learn(&self, found: &Found) -> Result<(), SourceError> {
+        let consumer = self.client.consumer()?;
+        let assigned = consumer.assignment().map_err(|error| retry(&error))?;
+        let mut new = TopicPartitionList::new();
+        for (topic, partitions) in found {
+            for partition in partitions {
+                if assigned.find_partition(topic, *partition).is_none() {
+                    let at = self.ahead.next(topic, *partition);
+                    let at = at.map_or(Offset::Beginning, Offset::Offset);
+                    new.add_partition_offset(topic, *partition, at)
+                        .map_err(|error| retry(&error))?;
+                }
+            }
+        }
+        if new.count() > 0 {
+            tracing::info!(feed = %self.feed.name, partitions = ?new, "new partitions are read");
+            consumer.incremental_assign(&new).map_err(|error| retry(&error))?;
+        }
+        let missing = match &self.parameters.topics {
+            Topics::Named(names) => {
+                names.iter().filter(|name| !found.contains_key(*name)).cloned().collect()
+            }
+            Topics::Pattern(_) => Vec::new(),
+        };
+        self.client.teller().missing(missing);
+        Ok(())
+    }
+
+    fn batch(&mut self) -> Batch {
+        let Gathered { events, set_aside, .. } = mem::take(&mut self.gathered);
+        let position = serde_json::json!(self.ahead).to_string();
+        Batch { events, set_aside, position: position.into() }
+    }
+
+    /// Tells tools of Kafka where the feed stands; the hub's own log is what counts.
+    fn tell_group(&self) {
+        let told = self.client.consumer().and_then(|consumer| {
+            let list = list(&self.position)?;
+            if list.count() == 0 {
+                return Ok(());
+            }
+            consumer.commit(&list, CommitMode::Async).map_err(|error| retry(&error))
+        });
+        if let Err(error) = told {
+            tracing::debug!(feed = %self.feed.name, %error, "the group's offsets are not told");
+        }
+    }
+}
+
+#[async_trait]
+impl Source for Reader {
+    async fn next(&mut self) -> Result<Option<Batch>, SourceError> {
+        if !self.pinned {
+            return Ok(Some(self.batch()));
+        }
+        let consumer = self.client.consumer()?;
+        loop {
+            self.take_what_is_there()?;
+            if self.is_full() {
+                return Ok(Some(self.batch()));
+            }
+            let until = self.gathered.until;
+            // Each arm may be dropped at any time: what it has taken is in `self`.
+            tokio::select! {
+                received = consumer.recv() => match received {
+                    Ok(message) => self.take(&Record::of(&message)),
+                    Err(error) => self.complain(&error)?,
+                },
+                Some(found) = self.found.recv() => self.learn(&found)?,
+                () = wait(until) => return Ok(Some(self.batch())),
+            }
+        }
+    }
+
+    async fn ended(&mut self, end: BatchEnd) -> Result<(), SourceError> {
+        if let BatchEnd::Refused(reason) = end {
+            // To go on would be to pass over the records: they stay until they can be taken.
+            return Err(SourceError::Waiting(reason));
+        }
+        self.pinned = true;
+        for (topic, partitions) in &self.ahead.topics {
+            for (partition, next) in partitions {
+                if self.position.next(topic, *partition) != Some(*next) {
+                    self.client.teller().kept(topic, *partition, *next);
+                }
+            }
+        }
+        self.position.clone_from(&self.ahead);
+        self.tell_group();
+        Ok(())
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.finder.abort();
+    }
+}
+
+async fn wait(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Asks for the topics again and again; troubles on the way are told by the client itself.
+async fn find(client: Client, topics: Topics, out: mpsc::Sender<Found>) {
+    loop {
+        let found = client.find(&topics).await;
+        let missing = match (&found, &topics) {
+            (Ok(found), Topics::Named(names)) => found.len() < names.len(),
+            _ => false,
+        };
+        if let Ok(found) = found
+            && out.send(found).await.is_err()
+        {
+            return;
+        }
+        tokio::time::sleep(if missing { LOOK_FOR_MISSING } else { LOOK_EVERY }).await;
+    }
+}
+
+/// The position as the client takes it.
+fn list(position: &Position) -> Result<TopicPartitionList, SourceError> {
+    let mut list = TopicPartitionList::new();
+    for (topic, partitions) in &position.topics {
+        for (partition, next) in partitions {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*next))
+                .map_err(|error| retry(&error))?;
+        }
+    }
+    Ok(list)
+}
+
+fn retry(error: &KafkaError) -> SourceError {
+    SourceError::Retry(plain(error))
+}

@@ -1,0 +1,164 @@
+//! A topic of Kafka's: every record, in the order of its partition.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use evoke_tests::{
+    e2e::{
+        entities::{ECHO, node, records_when, text, trigger},
+        place::Place,
+        service::Service,
+    },
+    fault::error::FaultError,
+};
+use serde_json::{Value, json};
+use tokio::{io::AsyncWriteExt as _, process::Command, time::sleep};
+
+use crate::campaign::{self, Course, Done, Subject, TRIGGER};
+
+/// Partitions of the topic.
+const PARTITIONS: usize = 4;
+/// Records of a step of the producer, and the pause after it: they flow while all dies.
+const STEP: (usize, Duration) = (25, Duration::from_millis(25));
+
+/// The broker under test, with a topic of numbered records.
+struct Kafka(Service);
+
+impl Kafka {
+    async fn start(room: &Path) -> Result<Self, FaultError> {
+        let kafka = Self(Service::kafka(room).await?);
+        kafka
+            .0
+            .tool(
+                "org.apache.kafka.tools.TopicCommand",
+                &["--create", "--topic", "numbers", "--partitions", &PARTITIONS.to_string()],
+            )
+            .await?;
+        Ok(kafka)
+    }
+
+    fn feed(&self) -> Value {
+        json!({"provider": "kafka", "trigger": TRIGGER, "parameters": {
+            "brokers": self.0.address(), "topic": "numbers",
+        }})
+    }
+
+    /// A producer that tries until the broker has each line once, in order.
+    fn producer(&self) -> Result<tokio::process::Child, FaultError> {
+        let kcat = Command::new("kcat")
+            .args(["-P", "-b", &self.0.address(), "-t", "numbers", "-K:"])
+            .args(["-X", "enable.idempotence=true", "-X", "linger.ms=1"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        Ok(kcat)
+    }
+}
+
+impl Subject for Kafka {
+    fn feeds(&self) -> Vec<(String, Value)> {
+        vec![("numbers".to_owned(), self.feed())]
+    }
+
+    async fn produce(self: Arc<Self>, records: usize, produced: Arc<AtomicUsize>) -> Done {
+        let mut kcat = self.producer()?;
+        let mut lines = kcat.stdin.take().ok_or_else(|| std::io::Error::other("no stdin"))?;
+        for number in 0..records {
+            lines.write_all(format!("k{}:{number}\n", number % 16).as_bytes()).await?;
+            produced.store(number + 1, Ordering::SeqCst);
+            if number % STEP.0 == 0 {
+                lines.flush().await?;
+                sleep(STEP.1).await;
+            }
+        }
+        drop(lines);
+        let ended = kcat.wait().await?;
+        if ended.success() {
+            return Ok(());
+        }
+        Err(std::io::Error::other(format!("kcat: {ended}")).into())
+    }
+
+    async fn restart(&self) -> Done {
+        self.0.end().await?;
+        self.0.again().await
+    }
+
+    fn check(&self, records: usize, events: &[Value], activations: &[Value]) {
+        let mut partitions = BTreeMap::<u64, Vec<u64>>::new();
+        let mut numbers = BTreeMap::<u64, usize>::new();
+        // The newest comes first.
+        for event in events.iter().rev() {
+            let whole =
+                |path: &str| event.pointer(path).and_then(Value::as_u64).unwrap_or(u64::MAX);
+            let offset = text(event, "/event/offset").parse().unwrap_or(u64::MAX);
+            partitions.entry(whole("/event/partition")).or_default().push(offset);
+            *numbers.entry(whole("/event/data")).or_default() += 1;
+        }
+        let wanted: BTreeMap<_, _> = (0..records as u64).map(|number| (number, 1)).collect();
+        assert_eq!(numbers, wanted, "events of each number");
+        for (partition, offsets) in &partitions {
+            let whole: Vec<_> = (0..offsets.len() as u64).collect();
+            assert_eq!(*offsets, whole, "the log's order of partition {partition}");
+        }
+        let mut ran: Vec<_> = activations
+            .iter()
+            .filter_map(|record| record.pointer("/response/result/args/data")?.as_u64())
+            .collect();
+        ran.sort_unstable();
+        ran.dedup();
+        assert_eq!(ran.len(), records, "numbers that ran");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f1_every_record_is_one_event_and_an_activation_though_all_die() -> Done {
+    let course = Course::of(
+        Course { records: 1_000, kills: 5, restarts: 1, between: 2 },
+        Course { records: 10_000, kills: 20, restarts: 3, between: 10 },
+    );
+    let mut place = Place::new()?;
+    let kafka = Arc::new(Kafka::start(place.room()).await?);
+    campaign::run(&mut place, kafka, course).await?;
+    place.done();
+    Ok(())
+}
+
+#[tokio::test]
+async fn f13_a_broker_that_is_away_is_told_and_mends_by_itself() -> Done {
+    let mut place = Place::new()?;
+    let kafka = Kafka::start(place.room()).await?;
+    let (hub, caller) = place.start().await?;
+    node(&caller, "echo", ECHO).await?;
+    trigger(&caller, TRIGGER, &json!({}), &["echo"], &Value::Null).await?;
+    caller.put("feeds/numbers", &kafka.feed()).await?;
+    let away = async || kafka.0.end().await;
+    let back = async || kafka.0.again().await;
+    let (gone, mended) = campaign::unplug(&caller, "numbers", away, back).await?;
+    assert!(text(&gone, "/status/reason").contains("127.0.0.1"), "{gone}");
+    assert!(text(&mended, "/status/lastError").contains("127.0.0.1"), "{mended}");
+    let mut kcat = kafka.producer()?;
+    if let Some(mut lines) = kcat.stdin.take() {
+        lines.write_all(b"key:7\n").await?;
+    }
+    let records = records_when(&caller, "echo", 1).await?;
+    assert_eq!(records[0].pointer("/response/result/args/data"), Some(&json!(7)));
+    assert_eq!(records[0].pointer("/response/result/args/__ce/subject"), Some(&json!("key")));
+    let shown = place.run(&["feed", "get", "numbers", "--data", "DATA"]).await?;
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    for part in ["running", "last error", "position", "lag"] {
+        assert!(shown.contains(part), "no {part} in:\n{shown}");
+    }
+    hub.stop().await?;
+    place.done();
+    Ok(())
+}
