@@ -26,10 +26,12 @@ orders() {
   local fruit=(apple pear plum) count=0
   while sleep 1; do
     count=$((count + 1))
-    echo "${fruit[count % 3]}:{\"order\":$count,\"fruit\":\"${fruit[count % 3]}\"}"
+    # One producer for each record: kcat waits for more of them as long as its input is open.
+    echo "${fruit[count % 3]}:{\"order\":$count,\"fruit\":\"${fruit[count % 3]}\"}" |
+      kcat -P -b "127.0.0.1:$KAFKA_PORT" -t orders -K: 2>/dev/null || true
   done
 }
-orders </dev/null > >(exec kcat -P -b "127.0.0.1:$KAFKA_PORT" -t orders -K: -X linger.ms=5) 2>/dev/null &
+orders </dev/null >/dev/null &
 writer=$!
 
 echo "Kafka is at 127.0.0.1:$KAFKA_PORT; an order comes each second in the topic \`orders\`."

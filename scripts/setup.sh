@@ -1,20 +1,30 @@
 #!/bin/sh
-# Installs what the named step needs, once: `setup.sh run`, `setup.sh couchdb` or `setup.sh test`.
+# Installs what the named step needs, once: `setup.sh run`, `couchdb`, `kafka` or `test`.
 # Debian packages come by apt where root or sudo is there; otherwise it says what is missing.
 set -eu
 
-step=${1:?run, couchdb or test}
+step=${1:?run, couchdb, kafka or test}
+# What builds the hub: librdkafka is C, made by cmake over OpenSSL and zlib.
+build="cc:gcc c++:g++ cmake:cmake make:make pkg-config:pkg-config"
+run="node:nodejs python3:python3 nft:nftables curl:curl"
+kafka="java:openjdk-17-jdk-headless mvn:maven openssl:openssl kcat:kcat"
 case $step in
-  run) wanted="node:nodejs python3:python3 nft:nftables curl:curl cc:gcc" ;;
-  couchdb) wanted="node:nodejs npm:npm python3:python3 nft:nftables curl:curl cc:gcc" ;;
-  test) wanted="node:nodejs npm:npm python3:python3 nft:nftables ip:iproute2 setpriv:util-linux curl:curl cc:gcc" ;;
-  *) echo "setup.sh: unknown step \`$step\` (known: run, couchdb, test)" >&2; exit 2 ;;
+  run) wanted="$build $run" ;;
+  couchdb) wanted="$build $run npm:npm" ;;
+  kafka) wanted="$build $run $kafka" ;;
+  test) wanted="$build $run $kafka npm:npm ip:iproute2 setpriv:util-linux" ;;
+  *) echo "setup.sh: unknown step \`$step\` (known: run, couchdb, kafka, test)" >&2; exit 2 ;;
 esac
 
 PATH=$PATH:/usr/sbin:/sbin
 missing=""
 for pair in $wanted; do
   command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
+done
+
+# Headers have no command to look for.
+for header in openssl/ssl.h:libssl-dev zlib.h:zlib1g-dev; do
+  find /usr/include /usr/local/include -path "*/${header%%:*}" 2>/dev/null | grep -q . || missing="$missing ${header#*:}"
 done
 
 if [ -n "$missing" ]; then

@@ -168,12 +168,8 @@ impl Client {
         // What the client has to say is heard only by who asks it for records; there are none yet.
         let hear = async {
             loop {
-                if let Err(error) = consumer.recv().await {
-                    self.0.teller.trouble(
-                        &plain(&error),
-                        error.rdkafka_error_code().is_some_and(is_refusal),
-                    );
-                }
+                // Its errors are told to the teller already.
+                drop(consumer.recv().await);
             }
         };
         tokio::select! {
@@ -192,10 +188,11 @@ impl std::fmt::Debug for Client {
 impl Drop for Held {
     fn drop(&mut self) {
         let Some(consumer) = self.consumer.take() else { return };
-        // To end a client waits for its threads.
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(consumer))),
-            Err(_no_runtime) => drop(consumer),
+        // To end a client waits for its threads and for what it still asks of brokers: nobody waits
+        // for that, not even the end of the hub.
+        let ending = std::thread::Builder::new().name("kafka-end".to_owned());
+        if let Err(error) = ending.spawn(move || drop(consumer)) {
+            tracing::warn!(%error, "a client of Kafka is ended here and now");
         }
     }
 }
@@ -369,7 +366,7 @@ impl Teller {
         });
     }
 
-    pub(super) fn trouble(&self, text: &str, refused: bool) {
+    fn trouble(&self, text: &str, refused: bool) {
         let text: String = text.chars().take(MAX_TROUBLE).collect();
         let open = self.state(|state| {
             state.trouble = Some(Trouble { text: text.clone(), refused });
@@ -412,14 +409,22 @@ impl ClientContext for Teller {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        use RDKafkaErrorCode as Code;
         let code = error.rdkafka_error_code();
+        if matches!(
+            code,
+            Some(Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopic)
+        ) {
+            // The finder says which topic is missing, and when it is back.
+            return;
+        }
         let refused = code.is_some_and(is_refusal);
         let former = self.state(|state| state.trouble.clone());
         // What a refusal said is more than that the broker hung up after it, and why one broker
         // is away is more than that all are.
         let says_less = match &former {
             Some(Trouble { refused: true, .. }) => !refused,
-            Some(_) => code == Some(RDKafkaErrorCode::AllBrokersDown),
+            Some(_) => code == Some(Code::AllBrokersDown),
             None => false,
         };
         if !says_less {

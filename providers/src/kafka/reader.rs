@@ -9,7 +9,7 @@ use futures::FutureExt as _;
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{CommitMode, Consumer as _},
-    error::{KafkaError, RDKafkaErrorCode},
+    error::KafkaError,
 };
 use tokio::{
     sync::mpsc,
@@ -124,21 +124,14 @@ impl Reader {
         Ok(())
     }
 
-    /// What an error between records means: most pass, and the client goes on by itself.
+    /// An error between records. The client goes on by itself, and has told its teller; only what
+    /// it calls fatal ends it.
     fn complain(&self, error: &KafkaError) -> Result<(), SourceError> {
-        use RDKafkaErrorCode as Code;
-        let code = error.rdkafka_error_code();
-        match code {
-            Some(Code::Fatal) => return Err(retry(error)),
-            // The finder says which topic is missing, and when it is back.
-            Some(Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopic) => {}
-            Some(Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed) => {
-                self.client.teller().trouble(&plain(error), true);
-            }
-            _ => self.client.teller().trouble(&plain(error), false),
-        }
         tracing::debug!(feed = %self.feed.name, %error, "between records");
-        Ok(())
+        match error {
+            KafkaError::MessageConsumptionFatal(_) => Err(retry(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Reads partitions that were not there before, from their beginning.
@@ -176,8 +169,12 @@ impl Reader {
         Batch { events, set_aside, position: position.into() }
     }
 
-    /// Tells tools of Kafka where the feed stands; the hub's own log is what counts.
+    /// Tells the group that the user has named where the feed stands, for tools of Kafka; the hub's
+    /// own log is what counts.
     fn tell_group(&self) {
+        if self.parameters.group.is_none() {
+            return;
+        }
         let told = self.client.consumer().and_then(|consumer| {
             let list = list(&self.position)?;
             if list.count() == 0 {

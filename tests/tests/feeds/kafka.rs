@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -19,8 +18,12 @@ use evoke_tests::{
     },
     fault::error::FaultError,
 };
+use rdkafka::{
+    ClientConfig,
+    producer::{FutureProducer, FutureRecord},
+};
 use serde_json::{Value, json};
-use tokio::{io::AsyncWriteExt as _, process::Command, time::sleep};
+use tokio::time::sleep;
 
 use crate::campaign::{self, Course, Done, Subject, TRIGGER};
 
@@ -51,17 +54,20 @@ impl Kafka {
         }})
     }
 
-    /// A producer that tries until the broker has each line once, in order.
-    fn producer(&self) -> Result<tokio::process::Child, FaultError> {
-        let kcat = Command::new("kcat")
-            .args(["-P", "-b", &self.0.address(), "-t", "numbers", "-K:"])
-            .args(["-X", "enable.idempotence=true", "-X", "linger.ms=1"])
-            .stdin(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()?;
-        Ok(kcat)
+    /// A producer that tries until the broker has each record once, in order.
+    fn producer(&self) -> Result<FutureProducer, FaultError> {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", self.0.address())
+            .set("enable.idempotence", "true")
+            .set("message.timeout.ms", "300000")
+            .set("reconnect.backoff.max.ms", "500");
+        config.create().map_err(other)
     }
+}
+
+fn other(error: rdkafka::error::KafkaError) -> FaultError {
+    std::io::Error::other(error).into()
 }
 
 impl Subject for Kafka {
@@ -70,22 +76,22 @@ impl Subject for Kafka {
     }
 
     async fn produce(self: Arc<Self>, records: usize, produced: Arc<AtomicUsize>) -> Done {
-        let mut kcat = self.producer()?;
-        let mut lines = kcat.stdin.take().ok_or_else(|| std::io::Error::other("no stdin"))?;
-        for number in 0..records {
-            lines.write_all(format!("k{}:{number}\n", number % 16).as_bytes()).await?;
-            produced.store(number + 1, Ordering::SeqCst);
-            if number % STEP.0 == 0 {
-                lines.flush().await?;
-                sleep(STEP.1).await;
+        let producer = self.producer()?;
+        for first in (0..records).step_by(STEP.0) {
+            let mut sent = Vec::new();
+            for number in first..records.min(first + STEP.0) {
+                let (key, value) = (format!("k{}", number % 16), number.to_string());
+                let record = FutureRecord::to("numbers").key(&key).payload(&value);
+                sent.push(producer.send_result(record).map_err(|(error, _)| other(error))?);
             }
+            for delivery in sent {
+                let delivered = delivery.await.map_err(std::io::Error::other)?;
+                delivered.map_err(|(error, _)| other(error))?;
+                produced.fetch_add(1, Ordering::SeqCst);
+            }
+            sleep(STEP.1).await;
         }
-        drop(lines);
-        let ended = kcat.wait().await?;
-        if ended.success() {
-            return Ok(());
-        }
-        Err(std::io::Error::other(format!("kcat: {ended}")).into())
+        Ok(())
     }
 
     async fn restart(&self) -> Done {
@@ -146,10 +152,10 @@ async fn f13_a_broker_that_is_away_is_told_and_mends_by_itself() -> Done {
     let (gone, mended) = campaign::unplug(&caller, "numbers", away, back).await?;
     assert!(text(&gone, "/status/reason").contains("127.0.0.1"), "{gone}");
     assert!(text(&mended, "/status/lastError").contains("127.0.0.1"), "{mended}");
-    let mut kcat = kafka.producer()?;
-    if let Some(mut lines) = kcat.stdin.take() {
-        lines.write_all(b"key:7\n").await?;
-    }
+    let producer = kafka.producer()?;
+    let record = FutureRecord::to("numbers").key("key").payload("7");
+    let sent = producer.send(record, Duration::from_secs(30)).await;
+    sent.map_err(|(error, _)| other(error))?;
     let records = records_when(&caller, "echo", 1).await?;
     assert_eq!(records[0].pointer("/response/result/args/data"), Some(&json!(7)));
     assert_eq!(records[0].pointer("/response/result/args/__ce/subject"), Some(&json!("key")));
