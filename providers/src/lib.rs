@@ -16,7 +16,7 @@ use evoke_feeds::Registry;
 /// Every provider there is.
 #[must_use]
 pub fn registry() -> Registry {
-    let table = Registry::new().with(alarms::Alarms);
+    let table = Registry::new().with(alarms::Alarms::default());
     #[cfg(feature = "couchdb")]
     let table = table.with(couchdb::CouchDb::default());
     #[cfg(feature = "kafka")]

@@ -1,10 +1,14 @@
-//! Parameters of an alarm: OpenWhisk's `interval` and our `every`.
+//! Parameters of an alarm: OpenWhisk's by their names, and ours.
 
 use chrono::{DateTime, NaiveDate};
+use chrono_tz::Tz;
 use evoke_feeds::Fields;
 use serde_json::{Map, Value, json};
 
-use super::schedule::Misfire;
+use super::{
+    cron::{Cron, CronError, Dialect, Gap, Repeat, jitter_second},
+    schedule::{DEFAULT_LIMIT, MAX_LIMIT, Misfire},
+};
 
 /// Shortest period. Unit: milliseconds.
 pub const MIN_PERIOD_MS: u64 = 10;
@@ -12,28 +16,72 @@ pub const MIN_PERIOD_MS: u64 = 10;
 pub const MAX_PERIOD_MS: u64 = 366 * 24 * 3_600_000;
 /// Where OpenWhisk's interval begins without `startDate`, after now. Unit: milliseconds.
 const INTERVAL_DELAY_MS: u64 = 30_000;
+/// Largest second of OpenWhisk's jitter.
+const MAX_JITTER: u8 = 59;
 
 /// Parameters of an alarm, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameters {
-    /// Distance of two ticks. Unit: milliseconds.
-    pub period_ms: u64,
-    /// First tick. Unit: epoch milliseconds.
+    /// Where its ticks are.
+    pub asked: Asked,
+    /// No tick before this. Unit: epoch milliseconds.
     pub start_ms: Option<u64>,
-    /// First tick where no start is given, from the moment of creation. Unit: milliseconds.
-    pub delay_ms: u64,
     /// No tick after this. Unit: epoch milliseconds.
     pub stop_ms: Option<u64>,
+    /// The feed ends after so many ticks.
+    pub most: Option<u64>,
     /// What becomes of missed ticks.
     pub misfire: Misfire,
+    /// How many missed ticks are made up at most.
+    pub limit: u64,
+    /// A tick older than this is not made up. Unit: milliseconds.
+    pub deadline_ms: Option<u64>,
     /// Members that each event's data has besides its own.
     pub payload: Map<String, Value>,
 }
 
+/// Where ticks are asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Asked {
+    /// At equal distances.
+    Every {
+        /// Distance of two ticks. Unit: milliseconds.
+        period_ms: u64,
+        /// First tick where no start is given, from the moment of creation. Unit: milliseconds.
+        delay_ms: u64,
+    },
+    /// Where a pattern of wall time matches.
+    Cron(Asking),
+    /// At one moment.
+    Once {
+        /// Unit: epoch milliseconds.
+        at_ms: u64,
+    },
+}
+
+/// A pattern of wall time with all that it is read by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asking {
+    cron: Cron,
+    /// What is jittered: the same pattern at the second that a feed's name gives.
+    jittered: Option<Jittered>,
+    /// As it was asked for.
+    text: String,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Jittered {
+    pattern: String,
+    zone: Tz,
+    limit: u8,
+}
+
+// === impl Parameters ===
+
 impl Parameters {
-    /// Reads `every` or `minutes`, `startDate`, `stopDate`, `misfire` and `trigger_payload`.
+    /// Reads all of them; every mistake is noted.
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let period = read_period(fields);
+        let asked = read_asked(fields);
         let want = "an RFC 3339 time, a date or epoch milliseconds";
         let start_ms = fields.optional_with("startDate", want, read_date);
         let stop_ms = fields.optional_with("stopDate", want, read_date);
@@ -42,32 +90,140 @@ impl Parameters {
         {
             fields.mistake("`stopDate` must be later than `startDate`");
         }
+        if fields.has("date") && (fields.has("startDate") || fields.has("stopDate")) {
+            fields.mistake("`date` has neither `startDate` nor `stopDate`");
+        }
+        let want = "a whole number; -1 or 0 is without limit";
+        let most = fields.optional_with("maxTriggers", want, read_most).flatten();
         let misfire = fields.optional("misfire", "`once`, `all` or `skip`").unwrap_or_default();
+        let want = "a whole number from 1 to 50000";
+        let limit = fields.optional_with("misfireLimit", want, |value| {
+            value.as_u64().filter(|limit| (1..=MAX_LIMIT).contains(limit))
+        });
+        let want = "a duration of 10ms to 366 days, like `5m`";
+        let deadline_ms = fields
+            .optional_with("misfireDeadline", want, |value| value.as_str().and_then(duration_ms));
         let payload = fields
             .optional_with("trigger_payload", "a JSON object or text", read_payload)
             .unwrap_or_default();
-        let (period_ms, delay_ms) = period?;
-        Some(Self { period_ms, start_ms, delay_ms, stop_ms, misfire, payload })
+        Some(Self {
+            asked: asked?,
+            start_ms,
+            stop_ms,
+            most,
+            misfire,
+            limit: limit.unwrap_or(DEFAULT_LIMIT),
+            deadline_ms,
+            payload,
+        })
+    }
+
+    /// The schedule as text: another text, another schedule.
+    #[must_use]
+    pub fn schedule_text(&self) -> String {
+        let asked = match &self.asked {
+            Asked::Every { period_ms, .. } => format!("every {period_ms}"),
+            Asked::Cron(asking) => format!("cron {}", asking.text),
+            Asked::Once { at_ms } => format!("once {at_ms}"),
+        };
+        match self.start_ms {
+            Some(start_ms) => format!("{asked} from {start_ms}"),
+            None => asked,
+        }
     }
 }
 
-/// The period, and when the first tick is where no start is given.
-fn read_period(fields: &mut Fields<'_>) -> Option<(u64, u64)> {
-    let both = fields.has("every") && fields.has("minutes");
-    let neither = !fields.has("every") && !fields.has("minutes");
+// === impl Asking ===
+
+impl Asking {
+    /// The pattern of a feed of this name.
+    #[must_use]
+    pub fn of(&self, name: &str) -> Cron {
+        let jittered = self.jittered.as_ref().and_then(|jittered| {
+            let second = jitter_second(name, jittered.limit);
+            Cron::openwhisk(&jittered.pattern, jittered.zone, second).ok()
+        });
+        jittered.unwrap_or_else(|| self.cron.clone())
+    }
+}
+
+fn read_asked(fields: &mut Fields<'_>) -> Option<Asked> {
+    let ways = ["every", "minutes", "cron", "date"];
+    let given: Vec<_> = ways.into_iter().filter(|way| fields.has(way)).collect();
+    match given.as_slice() {
+        [] => fields.mistake("`every` (like `1s`), `minutes`, `cron` or `date` is missing"),
+        [_] => {}
+        several => fields.mistake(format!("`{}` exclude each other", several.join("` and `"))),
+    }
+    let cron = read_cron(fields);
+    let want = "an RFC 3339 time, a date or epoch milliseconds";
+    let date = fields.optional_with("date", want, read_date);
     let every = fields.optional_with(
         "every",
         "a duration of 10ms to 366 days, like `500ms`, `1s`, `5m` or `2h`",
         |value| value.as_str().and_then(duration_ms),
     );
     let minutes = fields.optional_with("minutes", "a whole number from 1 to 527040", read_minutes);
-    if both {
-        fields.mistake("`every` and `minutes` exclude each other");
+    let every = every.map(|ms| Asked::Every { period_ms: ms, delay_ms: ms });
+    let minutes = minutes.map(|ms| Asked::Every { period_ms: ms, delay_ms: INTERVAL_DELAY_MS });
+    let once = date.map(|at_ms| Asked::Once { at_ms });
+    every.or(minutes).or(cron.map(Asked::Cron)).or(once)
+}
+
+fn read_cron(fields: &mut Fields<'_>) -> Option<Asking> {
+    let pattern = fields.optional::<String>("cron", "text, like `0 9 * * mon-fri`");
+    let want = "a time zone, like `Europe/Berlin`";
+    let zone = fields
+        .optional_with("timezone", want, |value| value.as_str()?.parse::<Tz>().ok())
+        .unwrap_or(Tz::UTC);
+    let dialect: Dialect =
+        fields.optional("dialect", "`standard` or `openwhisk`").unwrap_or_default();
+    let gap: Gap = fields.optional("gap", "`first` or `skip`").unwrap_or_default();
+    let repeat: Repeat = fields.optional("repeat", "`once` or `twice`").unwrap_or_default();
+    let limit = fields
+        .optional_with("jitter", "a whole number of seconds, up to 59", |value| {
+            u8::try_from(value.as_u64()?).ok().filter(|limit| *limit <= MAX_JITTER)
+        })
+        .unwrap_or(0);
+    for name in ["timezone", "dialect", "gap", "repeat", "jitter"] {
+        if fields.has(name) && !fields.has("cron") {
+            fields.mistake(format!("`{name}` needs `cron`"));
+        }
     }
-    if neither {
-        fields.mistake("`every` (like `1s`) or `minutes` is missing");
+    if dialect == Dialect::OpenWhisk && (fields.has("gap") || fields.has("repeat")) {
+        fields.mistake("`gap` and `repeat` are of the dialect `standard`");
     }
-    every.map(|ms| (ms, ms)).or(minutes.map(|ms| (ms, INTERVAL_DELAY_MS)))
+    if dialect == Dialect::Standard && fields.has("jitter") {
+        fields.mistake("`jitter` is of the dialect `openwhisk`");
+    }
+    let pattern = pattern?;
+    let cron: Result<Cron, CronError> = match dialect {
+        Dialect::Standard => Cron::standard(&pattern, zone, gap, repeat),
+        Dialect::OpenWhisk => Cron::openwhisk(&pattern, zone, 0),
+    };
+    let cron = match cron {
+        Ok(cron) => cron,
+        Err(error) => {
+            fields.mistake(format!("`cron`: {error}"));
+            return None;
+        }
+    };
+    // Only what has no seconds of its own is moved within its minute.
+    let is_moved = limit > 0 && pattern.split_whitespace().count() == 5;
+    let text = format!("{pattern} {zone} {dialect:?} {gap:?} {repeat:?} {limit}");
+    let jittered = is_moved.then_some(Jittered { pattern, zone, limit });
+    Some(Asking { cron, jittered, text })
+}
+
+fn read_most(value: &Value) -> Option<Option<u64>> {
+    let count = match value {
+        Value::String(text) => text.trim().parse::<i64>().ok()?,
+        other => other.as_i64()?,
+    };
+    match count {
+        -1 | 0 => Some(None),
+        count => u64::try_from(count).ok().map(Some),
+    }
 }
 
 fn in_bounds(ms: u64) -> Option<u64> {

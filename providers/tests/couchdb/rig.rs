@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::{proxy::Proxy, server::Server};
 
 /// How long anything may take before a test calls it stuck.
-pub(crate) const STUCK: Duration = Duration::from_secs(40);
+pub(crate) const STUCK: Duration = Duration::from_secs(120);
 pub(crate) const FEED: EntityUid = EntityUid([9; 16]);
 
 static NAMES: AtomicU64 = AtomicU64::new(0);

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use super::broker::{Broker, Sent, send};
 
 /// How long anything may take before a test calls it stuck.
-const STUCK: Duration = Duration::from_secs(50);
+const STUCK: Duration = Duration::from_secs(120);
 pub(crate) const FEED: EntityUid = EntityUid([9; 16]);
 
 static NAMES: AtomicU64 = AtomicU64::new(0);
