@@ -22,8 +22,7 @@ use tokio::time::Instant;
 
 use crate::{
     clock::Clock,
-    memory::MemorySink,
-    provider::{Batch, BatchEnd, Deliveries, FeedContext, Source, Start},
+    provider::{Batch, BatchEnd, FeedContext, Source, Start},
     registry::Registry,
     report::Report,
     sink::FeedKey,
@@ -141,7 +140,6 @@ fn feed(bench: &dyn Bench, generation: u64) -> Feed {
         provider: bench.provider().to_owned(),
         trigger: name(EntityName::new("target")),
         parameters: bench.parameters(),
-        feed_action: None,
         paused: false,
         reset: None,
         updated: 0,
@@ -154,9 +152,7 @@ fn context(bench: &dyn Bench, generation: u64) -> FeedContext {
         key: FeedKey { uid: FEED, generation },
         namespace: feed.namespace,
         name: feed.name,
-        payload: evoke_schemas::FeedPayload::CloudEvent,
         clock: bench.clock(),
-        deliveries: Deliveries::new(MemorySink::new(), FEED),
         report: Report::unread(),
     }
 }

@@ -106,7 +106,6 @@ impl Rig {
             provider: "couchdb".to_owned(),
             trigger: EntityName::new("changed").unwrap(),
             parameters,
-            feed_action: None,
             paused,
             reset: None,
             updated: 0,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use evoke_event_log::{Append, FEED_REMOVED, Guard};
 use evoke_feeds::{Ack, EventSink, FeedBatch, SinkError, StoredPosition};
-use evoke_schemas::{EntityUid, Event, FeedPayload};
+use evoke_schemas::{EntityUid, Event};
 
 use super::Engine;
 use crate::{
@@ -26,10 +26,7 @@ impl EventSink for Engine {
             namespace: batch.namespace.clone(),
             target: Target::Trigger(batch.trigger.clone()),
             event: event.clone(),
-            origin: match batch.payload {
-                FeedPayload::CloudEvent => Origin::Feed,
-                FeedPayload::OpenWhisk => Origin::Plain,
-            },
+            origin: Origin::Feed,
             headers: None,
             subject: batch.namespace.to_string(),
             dedup: false,
@@ -57,10 +54,6 @@ impl EventSink for Engine {
             })),
             None => Ok(None),
         }
-    }
-
-    async fn delivers(&self, _uid: EntityUid) -> Result<bool, SinkError> {
-        Ok(false)
     }
 
     async fn remove(&self, uid: EntityUid) -> Result<(), SinkError> {
