@@ -2,9 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use evoke_feeds::{
-    Batch, BatchEnd, FeedKey, Registry, Report, ResetTo, conformance::TestClock,
-};
+use evoke_feeds::{Batch, BatchEnd, FeedKey, Registry, Report, ResetTo, conformance::TestClock};
 use evoke_schemas::{EntityName, EntityUid, Namespace};
 use serde_json::{Value, json};
 
