@@ -118,8 +118,10 @@ impl Rig {
 
     /// Waits until so many events came; exactly these must be there.
     pub(crate) async fn events(&self, count: usize) -> Vec<Event> {
-        within(&format!("{count} events"), self.sink.wait_for(count)).await;
+        let came = tokio::time::timeout(STUCK, self.sink.wait_for(count)).await;
         let events = self.sink.events();
+        let status = self.supervisor.status(FEED);
+        assert!(came.is_ok(), "stuck: {} of {count} events: {status:?}", events.len());
         assert_eq!(events.len(), count, "more than was to come: {:?}", ids(&events));
         events
     }

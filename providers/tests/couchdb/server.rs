@@ -140,7 +140,9 @@ impl Server {
     pub(crate) async fn bulk(&self, db: &str, docs: Vec<Value>) -> Vec<Value> {
         let path = format!("/{db}/_bulk_docs");
         let made = self.must(Method::POST, &path, Some(json!({"docs": docs}))).await;
-        made.as_array().cloned().unwrap()
+        let made = made.as_array().cloned().unwrap();
+        assert!(made.iter().all(|made| made["rev"].is_string()), "refused: {made:?}");
+        made
     }
 }
 
