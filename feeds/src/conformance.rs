@@ -22,7 +22,8 @@ use tokio::time::Instant;
 
 use crate::{
     clock::Clock,
-    provider::{Batch, BatchEnd, FeedContext, Source, Start},
+    memory::MemorySink,
+    provider::{Batch, BatchEnd, Deliveries, FeedContext, Source, Start},
     registry::Registry,
     report::Report,
     sink::FeedKey,
@@ -140,6 +141,7 @@ fn feed(bench: &dyn Bench, generation: u64) -> Feed {
         provider: bench.provider().to_owned(),
         trigger: name(EntityName::new("target")),
         parameters: bench.parameters(),
+        feed_action: None,
         paused: false,
         reset: None,
         updated: 0,
@@ -152,7 +154,9 @@ fn context(bench: &dyn Bench, generation: u64) -> FeedContext {
         key: FeedKey { uid: FEED, generation },
         namespace: feed.namespace,
         name: feed.name,
+        payload: evoke_schemas::FeedPayload::CloudEvent,
         clock: bench.clock(),
+        deliveries: Deliveries::new(MemorySink::new(), FEED),
         report: Report::unread(),
     }
 }

@@ -11,6 +11,7 @@
 
 mod clock;
 pub mod conformance;
+mod face;
 mod fields;
 pub mod lifecycle;
 mod memory;
@@ -23,10 +24,13 @@ mod status;
 mod supervisor;
 
 pub use clock::{Clock, SystemClock};
-pub use evoke_schemas::ResetTo;
+pub use evoke_schemas::{FeedPayload, ResetTo};
+pub use face::{ActionCard, FeedAction, FeedRefusal, NativeAction, ParameterCard};
 pub use fields::{Fields, Mistakes};
 pub use memory::MemorySink;
-pub use provider::{Batch, BatchEnd, FeedContext, Provider, Source, SourceError, Start};
+pub use provider::{
+    Batch, BatchEnd, Deliveries, FeedContext, Provider, Source, SourceError, Start,
+};
 pub use registry::{ParametersError, Registry};
 pub use report::Report;
 pub use sink::{Ack, EventSink, FeedBatch, FeedKey, SinkError, StoredPosition};

@@ -28,6 +28,7 @@ struct Kept {
     events: Vec<Event>,
     feeds: HashMap<EntityUid, StoredPosition>,
     refusals: VecDeque<SinkError>,
+    delivering: bool,
     lost_answers: usize,
     hanging: usize,
 }
@@ -57,6 +58,11 @@ impl MemorySink {
     /// Keeps the batches of the next appends but answers that the sink is unavailable.
     pub fn lose_answers(&self, count: usize) {
         self.kept().lost_answers = count;
+    }
+
+    /// From now on events are under way to actions, or none is.
+    pub fn set_delivering(&self, delivering: bool) {
+        self.change(|kept| kept.delivering = delivering);
     }
 
     /// While shut, appends hang before anything is kept.
@@ -128,6 +134,10 @@ impl EventSink for MemorySink {
             Some(stored) if stored.generation == REMOVED => Err(SinkError::Superseded),
             stored => Ok(stored),
         }
+    }
+
+    async fn delivers(&self, _uid: EntityUid) -> Result<bool, SinkError> {
+        Ok(self.kept().delivering)
     }
 
     async fn remove(&self, uid: EntityUid) -> Result<(), SinkError> {

@@ -1,17 +1,17 @@
 //! The provider contract: what a source of events must do.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use evoke_schemas::{EntityName, Event, Feed, Namespace, ResetTo};
+use evoke_schemas::{EntityName, EntityUid, Event, Feed, FeedPayload, Namespace, ResetTo};
 use serde_json::Value;
 
 use crate::{
     clock::Clock,
     fields::Fields,
     report::Report,
-    sink::{FeedKey, StoredPosition},
+    sink::{EventSink, FeedKey, StoredPosition},
 };
 
 /// A kind of source.
@@ -100,8 +100,19 @@ pub trait Source: Send + std::fmt::Debug {
 pub struct Batch {
     /// In the source's order; ids derived from the source, the same whenever it is read again.
     pub events: Vec<Event>,
+    /// Those of the events, by their index, that no action can be given, each with the reason: they
+    /// become dead letters instead of deliveries.
+    pub set_aside: BTreeMap<usize, String>,
     /// Opening here gives what comes after these events.
     pub position: Bytes,
+}
+
+impl Batch {
+    /// Events that are all to be delivered.
+    #[must_use]
+    pub fn new(events: Vec<Event>, position: Bytes) -> Self {
+        Self { events, set_aside: BTreeMap::new(), position }
+    }
 }
 
 /// How a batch ended.
@@ -137,10 +148,38 @@ pub struct FeedContext {
     pub namespace: Namespace,
     /// Name of the feed.
     pub name: EntityName,
+    /// What its events are to carry.
+    pub payload: FeedPayload,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
+    /// Whether its former events are still being delivered.
+    pub deliveries: Deliveries,
     /// Where to tell how it is doing. A source says itself when it is running.
     pub report: Report,
+}
+
+/// A feed's look at what becomes of its events.
+#[derive(Clone, Debug)]
+pub struct Deliveries {
+    sink: Arc<dyn EventSink>,
+    uid: EntityUid,
+}
+
+impl Deliveries {
+    /// Those of this feed.
+    #[must_use]
+    pub fn new(sink: Arc<dyn EventSink>, uid: EntityUid) -> Self {
+        Self { sink, uid }
+    }
+
+    /// Whether one is under way.
+    ///
+    /// # Errors
+    /// [`SourceError::Retry`].
+    pub async fn under_way(&self) -> Result<bool, SourceError> {
+        let asked = self.sink.delivers(self.uid).await;
+        asked.map_err(|error| SourceError::Retry(error.to_string()))
+    }
 }
 
 impl FeedContext {

@@ -112,7 +112,9 @@ impl Pump {
             revision,
             namespace: self.feed.namespace.clone(),
             trigger: self.feed.trigger.clone(),
+            payload: self.context.payload,
             events: batch.events,
+            set_aside: batch.set_aside,
             position: batch.position,
         };
         let mut missing = 0;

@@ -1,10 +1,10 @@
 //! The port through which events leave a feed: compare-and-append of events with a position.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use evoke_schemas::{EntityName, EntityUid, Event, Namespace};
+use evoke_schemas::{EntityName, EntityUid, Event, FeedPayload, Namespace};
 
 /// Where a feed's events go.
 ///
@@ -27,6 +27,13 @@ pub trait EventSink: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`SinkError::Superseded`] after a removal that is still known, [`SinkError::Unavailable`].
     async fn position(&self, uid: EntityUid) -> Result<Option<StoredPosition>, SinkError>;
+
+    /// Whether an event of the feed is still being delivered: an action runs, waits for its turn
+    /// or is tried again. What was set aside for people does not count.
+    ///
+    /// # Errors
+    /// [`SinkError::Unavailable`].
+    async fn delivers(&self, uid: EntityUid) -> Result<bool, SinkError>;
 
     /// Ends the feed for ever: its position is let go, every later append is refused.
     ///
@@ -56,8 +63,13 @@ pub struct FeedBatch {
     pub namespace: Namespace,
     /// Trigger that gets the events.
     pub trigger: EntityName,
+    /// What the events carry.
+    pub payload: FeedPayload,
     /// The events, in the source's order.
     pub events: Vec<Event>,
+    /// Those of the events, by their index, that are not delivered but set aside as dead letters of
+    /// each rule that they match, with the reason.
+    pub set_aside: BTreeMap<usize, String>,
     /// Where the source stands after them, opaque.
     pub position: Bytes,
 }

@@ -26,6 +26,10 @@ pub struct Feed {
     pub trigger: EntityName,
     /// The provider's parameters.
     pub parameters: Map<String, Value>,
+    /// Feed action of `/whisk.system` that it was made by, as `package/action`: its actions get
+    /// what OpenWhisk's provider would send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feed_action: Option<String>,
     /// Whether it rests.
     pub paused: bool,
     /// The newest wish to read from elsewhere.
@@ -33,6 +37,23 @@ pub struct Feed {
     pub reset: Option<Reset>,
     /// Time of the last change. Unit: epoch milliseconds.
     pub updated: u64,
+}
+
+/// What a feed's events carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeedPayload {
+    /// One CloudEvent for each record, change or tick; functions get its attributes too.
+    CloudEvent,
+    /// Exactly what OpenWhisk's provider sends a trigger, and functions get that alone.
+    OpenWhisk,
+}
+
+impl Feed {
+    /// What its events carry.
+    #[must_use]
+    pub fn payload(&self) -> FeedPayload {
+        if self.feed_action.is_some() { FeedPayload::OpenWhisk } else { FeedPayload::CloudEvent }
+    }
 }
 
 /// A wish to read a source from another place than where the feed stands.

@@ -21,7 +21,7 @@ pub mod version;
 pub use action::Action;
 pub use activation::{Activation, ActivationResponse, ActivationStatus};
 pub use event::{Data, Event};
-pub use feed::{Feed, Reset, ResetTo};
+pub use feed::{Feed, FeedPayload, Reset, ResetTo};
 pub use key_value::KeyValues;
 pub use name::{EntityName, FullName, NameError, Namespace};
 pub use package::Package;

@@ -135,7 +135,7 @@ impl Tail {
 
     fn batch(&mut self, events: Vec<Event>, after: Position) -> Batch {
         self.yielded = after;
-        Batch { events, position: serde_json::json!(after).to_string().into() }
+        Batch::new(events, serde_json::json!(after).to_string().into())
     }
 }
 

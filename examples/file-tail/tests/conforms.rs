@@ -92,6 +92,7 @@ async fn a_file_that_is_replaced_or_cut_is_read_from_its_beginning() {
         provider: "file-tail".to_owned(),
         trigger: EntityName::new("lines").unwrap(),
         parameters: folder.parameters(),
+        feed_action: None,
         paused: false,
         reset: None,
         updated: 0,

@@ -59,6 +59,8 @@ pub(super) async fn a_late_second_task_is_refused(bench: &dyn Bench) {
     produce_and_wait(bench, &sink, 3).await;
     let late = FeedBatch {
         feed: FeedKey { uid: FEED, generation: 1 },
+        set_aside: std::collections::BTreeMap::new(),
+        payload: evoke_schemas::FeedPayload::CloudEvent,
         revision: 1,
         namespace: feed(bench, 1).namespace,
         trigger: feed(bench, 1).trigger,

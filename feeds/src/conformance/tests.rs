@@ -138,7 +138,7 @@ impl NumberSource {
         self.pinned = true;
         let ahead = u64::from(self.vice == Vice::PositionBeforeEvent);
         let position = serde_json::json!([upto + ahead, round]);
-        Batch { events, position: position.to_string().into() }
+        Batch::new(events, position.to_string().into())
     }
 }
 

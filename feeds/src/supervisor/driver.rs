@@ -18,7 +18,7 @@ use super::{Command, Statuses};
 use crate::{
     clock::Clock,
     lifecycle::{DRAIN_MS, Effect, End, Event, MAX_BACKOFF_MS, Rest, State, Then, backoff_ms},
-    provider::FeedContext,
+    provider::{Deliveries, FeedContext},
     pump::Pump,
     registry::Registry,
     report::{Report, StatusCell},
@@ -188,7 +188,9 @@ impl Driver {
                 key: FeedKey { uid, generation },
                 namespace: feed.namespace.clone(),
                 name: feed.name.clone(),
+                payload: feed.payload(),
                 clock,
+                deliveries: Deliveries::new(Arc::clone(&sink), uid),
                 report: Report::new(status.clone()),
             };
             Done::Ended(Pump { feed, provider, sink, context, status, cancel }.run().await)

@@ -98,7 +98,7 @@ impl Source for CounterSource {
             self.next += 1;
         }
         let events = (from..self.next).map(|n| Event::new(n.to_string(), "/counter", "count"));
-        Ok(Some(Batch { events: events.collect(), position: self.next.to_string().into() }))
+        Ok(Some(Batch::new(events.collect(), self.next.to_string().into())))
     }
 
     async fn ended(&mut self, end: BatchEnd) -> Result<(), SourceError> {
@@ -145,6 +145,7 @@ impl Bench {
             provider: "counter".to_owned(),
             trigger: EntityName::new("t").unwrap(),
             parameters: json!({"mode": mode}).as_object().unwrap().clone(),
+            feed_action: None,
             paused,
             reset: None,
             updated: 0,

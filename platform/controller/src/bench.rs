@@ -136,7 +136,7 @@ impl Source for SilentSource {
         if std::mem::replace(&mut self.pinned, true) {
             std::future::pending::<()>().await;
         }
-        Ok(Some(Batch { events: Vec::new(), position: Bytes::from_static(b"0") }))
+        Ok(Some(Batch::new(Vec::new(), Bytes::from_static(b"0"))))
     }
 
     async fn ended(&mut self, _end: BatchEnd) -> Result<(), SourceError> {

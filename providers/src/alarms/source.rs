@@ -98,7 +98,7 @@ impl Alarm {
         let position = Position { schedule: schedule.clone(), anchor_ms: *anchor_ms, mark };
         let position = serde_json::json!(position);
         let events = ticks.iter().map(|tick| self.event(tick, now_ms)).collect();
-        Batch { events, position: Bytes::from(position.to_string()) }
+        Batch::new(events, Bytes::from(position.to_string()))
     }
 
     /// The event of a tick. Its id is of the feed and the instant alone, so that no restart, no

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use evoke_feeds::{Batch, BatchEnd, FeedKey, Registry, Report, ResetTo, conformance::TestClock};
+use evoke_feeds::{
+    Batch, BatchEnd, Deliveries, FeedKey, MemorySink, Registry, Report, ResetTo,
+    conformance::TestClock,
+};
 use evoke_schemas::{EntityName, EntityUid, Namespace};
 use serde_json::{Value, json};
 
@@ -15,7 +18,9 @@ fn context(clock: &Arc<TestClock>) -> FeedContext {
         key: FeedKey { uid: EntityUid([0xab; 16]), generation: 1 },
         namespace: Namespace::new("guest").unwrap(),
         name: EntityName::new("tick tock").unwrap(),
+        payload: evoke_schemas::FeedPayload::CloudEvent,
         clock: Arc::clone(clock) as _,
+        deliveries: Deliveries::new(MemorySink::new(), EntityUid([0xab; 16])),
         report: Report::unread(),
     }
 }

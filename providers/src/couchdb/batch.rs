@@ -124,7 +124,7 @@ impl Maker {
 
     /// A batch that only tells where the feed stands.
     pub(super) fn stand(&self) -> Batch {
-        Batch { events: Vec::new(), position: serde_json::json!(self.position).to_string().into() }
+        Batch::new(Vec::new(), serde_json::json!(self.position).to_string().into())
     }
 
     /// A batch of what was built; what does not fit stays there.

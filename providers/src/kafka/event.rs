@@ -59,26 +59,41 @@ impl Record {
         }
     }
 
+    /// Bytes of what it carries.
+    pub(super) fn size(&self) -> usize {
+        let of = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        of(&self.key) + of(&self.value)
+    }
+
     fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.and_then(|(_, value)| std::str::from_utf8(value.as_ref()?).ok())
     }
 
-    /// Its event. Of a record that is too large for one, it says only where it is and how large.
-    pub(super) fn event(&self, position: &Position, parameters: &Parameters) -> Event {
+    /// Its event, and why no action can be given it, where that is so.
+    pub(super) fn event(
+        &self,
+        position: &Position,
+        parameters: &Parameters,
+    ) -> (Event, Option<String>) {
         let mut event = self
             .structured()
             .or_else(|| self.binary())
             .unwrap_or_else(|| self.plain(position, parameters));
         self.place(&mut event, parameters.key);
         let size = event.size();
-        if size > MAX_PAYLOAD_BYTES {
-            event.data = Data::None;
-            event.extensions.retain(|name, _| PLACE.contains(&name.as_str()));
-            let size = Attribute::Text(size.to_string());
-            event.extensions.insert("valuetoolarge".to_owned(), size);
+        if size <= MAX_PAYLOAD_BYTES {
+            return (event, None);
         }
-        event
+        let why = format!(
+            "the record {}/{}/{} has {size} bytes: an event has {MAX_PAYLOAD_BYTES} at most",
+            self.topic, self.partition, self.offset
+        );
+        // What is needed to fetch it stays.
+        event.data = Data::None;
+        event.extensions.retain(|name, _| PLACE.contains(&name.as_str()));
+        event.extensions.insert("valuetoolarge".to_owned(), Attribute::Text(size.to_string()));
+        (event, Some(why))
     }
 
     fn plain(&self, position: &Position, parameters: &Parameters) -> Event {

@@ -1,6 +1,6 @@
 //! The source: takes records from the client, in the order of their partitions, into batches.
 
-use std::{mem, time::Duration};
+use std::{collections::BTreeMap, mem, time::Duration};
 
 use async_trait::async_trait;
 use evoke_feeds::{Batch, BatchEnd, FeedContext, Source, SourceError};
@@ -50,6 +50,7 @@ pub(super) struct Reader {
 #[derive(Debug, Default)]
 struct Gathered {
     events: Vec<Event>,
+    set_aside: BTreeMap<usize, String>,
     bytes: usize,
     /// When the batch goes at the latest.
     until: Option<Instant>,
@@ -86,9 +87,13 @@ impl Reader {
     /// Takes a record in.
     fn take(&mut self, record: &Record) {
         self.ahead.read(&record.topic, record.partition, record.offset);
-        let event = record.event(&self.ahead, &self.parameters);
-        let Gathered { events, bytes, until } = &mut self.gathered;
-        *bytes += event.size();
+        let (event, refused) = record.event(&self.ahead, &self.parameters);
+        let Gathered { events, set_aside, bytes, until } = &mut self.gathered;
+        if let Some(why) = refused {
+            set_aside.insert(events.len(), why);
+        } else {
+            *bytes += record.size();
+        }
         events.push(event);
         let wait = Duration::from_millis(self.parameters.batch.max_wait_ms);
         until.get_or_insert_with(|| Instant::now() + wait);
@@ -159,9 +164,9 @@ impl Reader {
     }
 
     fn batch(&mut self) -> Batch {
-        let events = mem::take(&mut self.gathered).events;
+        let Gathered { events, set_aside, .. } = mem::take(&mut self.gathered);
         let position = serde_json::json!(self.ahead).to_string();
-        Batch { events, position: position.into() }
+        Batch { events, set_aside, position: position.into() }
     }
 
     /// Tells the group that the user has named where the feed stands, for tools of Kafka; the hub's

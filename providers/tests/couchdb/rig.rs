@@ -106,6 +106,7 @@ impl Rig {
             provider: "couchdb".to_owned(),
             trigger: EntityName::new("changed").unwrap(),
             parameters,
+            feed_action: None,
             paused,
             reset: None,
             updated: 0,

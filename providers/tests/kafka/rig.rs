@@ -118,6 +118,7 @@ impl Rig {
             provider: "kafka".to_owned(),
             trigger: EntityName::new("received").unwrap(),
             parameters: self.parameters(more),
+            feed_action: None,
             paused,
             reset,
             updated: 0,

@@ -97,6 +97,7 @@ impl Sources {
             provider: "simulated".to_owned(),
             trigger: name("t0"),
             parameters: Map::new(),
+            feed_action: None,
             paused: false,
             reset: None,
             updated: 0,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use evoke_event_log::{Append, FEED_REMOVED, Guard};
 use evoke_feeds::{Ack, EventSink, FeedBatch, SinkError, StoredPosition};
-use evoke_schemas::{EntityUid, Event};
+use evoke_schemas::{EntityUid, Event, FeedPayload};
 
 use super::Engine;
 use crate::{
@@ -26,7 +26,10 @@ impl EventSink for Engine {
             namespace: batch.namespace.clone(),
             target: Target::Trigger(batch.trigger.clone()),
             event: event.clone(),
-            origin: Origin::Feed,
+            origin: match batch.payload {
+                FeedPayload::CloudEvent => Origin::Feed,
+                FeedPayload::OpenWhisk => Origin::Plain,
+            },
             headers: None,
             subject: batch.namespace.to_string(),
             dedup: false,
@@ -54,6 +57,10 @@ impl EventSink for Engine {
             })),
             None => Ok(None),
         }
+    }
+
+    async fn delivers(&self, _uid: EntityUid) -> Result<bool, SinkError> {
+        Ok(false)
     }
 
     async fn remove(&self, uid: EntityUid) -> Result<(), SinkError> {

@@ -91,6 +91,7 @@ async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiE
         provider: wanted.provider,
         trigger,
         parameters: wanted.parameters,
+        feed_action: None,
         paused: wanted.paused,
         reset: same.and_then(|old| old.reset.clone()),
         updated: at.now_ms(),

@@ -31,7 +31,9 @@ fn record(value: Option<&[u8]>, headers: &[(&str, &str)]) -> Record {
 
 fn made(record: &Record, more: &Value) -> Event {
     let position = Position { cluster: "c".to_owned(), ..Position::default() };
-    record.event(&position, &parameters(more))
+    let (event, refused) = record.event(&position, &parameters(more));
+    assert_eq!(refused, None);
+    event
 }
 
 #[test]
@@ -117,7 +119,9 @@ fn e7_cloudevents_of_both_modes_keep_what_they_say() {
 #[test]
 fn f7_what_is_too_large_stays_known() {
     let value = vec![b'x'; MAX_PAYLOAD_BYTES + 1];
-    let event = made(&record(Some(&value), &[]), &json!({}));
+    let (event, refused) =
+        record(Some(&value), &[]).event(&Position::default(), &parameters(&json!({})));
+    assert!(refused.is_some_and(|why| why.contains("t/2/9000000000")));
     assert_eq!(event.data, Data::None);
     let shown = event.attributes();
     assert_eq!((&shown["topic"], &shown["partition"]), (&json!("t"), &json!(2)));
