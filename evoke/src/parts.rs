@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use evoke_controller::{
-    Hub, HubParts, InvocationParts, Invocations, Records, Runner, Runners, StoredCode,
+    Hub, HubParts, InvocationParts, Invocations, Records, Runner, Runners, StoredCode, System,
 };
 use evoke_event_log::{EventLog, Retention, SegmentLog};
 use evoke_feeds::{Clock as FeedClock, EventSink, Supervisor, SystemClock};
@@ -55,13 +55,16 @@ impl Parts {
         let config = evoke_controller::Config::default();
         let manifest = Arc::new(invoker.runtimes().manifest().clone());
         let runner: Arc<dyn Runner> = Arc::new(invoker.clone());
+        let system = open_system(&clock)?;
+        let entities = system.over(Arc::clone(&stores.entities) as _);
+        let runners = Runners::new(policy()?, vec![runner], Arc::clone(&system) as _);
         let invocations = Invocations::new(
             InvocationParts {
-                entities: Arc::clone(&stores.entities) as _,
+                entities: Arc::clone(&entities),
                 activations: Arc::clone(&stores.activations) as _,
                 identities: Arc::clone(&stores.identities) as _,
                 manifest: Arc::clone(&manifest),
-                runners: Arc::new(Runners::new(policy()?, vec![runner])),
+                runners: Arc::new(runners),
                 clock: Arc::clone(&clock),
             },
             &config,
@@ -71,7 +74,7 @@ impl Parts {
         let supervisor = Supervisor::new(registry, sink, Arc::clone(&clock));
         let hub = Hub::new(HubParts {
             config,
-            entities: Arc::clone(&stores.entities) as _,
+            entities,
             feeds: Arc::clone(&stores.entities) as _,
             activations: Arc::clone(&stores.activations) as _,
             code: Arc::clone(&stores.code) as _,
@@ -79,6 +82,7 @@ impl Parts {
             manifest,
             engine: engine.clone(),
             invocations: Arc::clone(&invocations),
+            system,
             feed_control: Arc::clone(&supervisor) as _,
             clock,
             build: env!("CARGO_PKG_VERSION").to_owned(),
@@ -86,6 +90,13 @@ impl Parts {
         hub.answer_from(Arc::new(engine.clone()));
         Ok(Self { stores, engine, invoker, invocations, supervisor, hub, sandbox_api })
     }
+}
+
+/// The packages of `/whisk.system`.
+fn open_system(clock: &Arc<dyn FeedClock>) -> Result<Arc<System>, Failure> {
+    let (packages, feeds) = (evoke_providers::packages(), evoke_providers::feed_actions());
+    let actions = evoke_providers::native_actions()?;
+    Ok(System::new(&packages, feeds, actions, Arc::clone(clock)))
 }
 
 /// The one policy, where there is one invoker.

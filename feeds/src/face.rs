@@ -2,6 +2,7 @@
 //! `/whisk.system`.
 
 use async_trait::async_trait;
+use evoke_schemas::FullName;
 use serde_json::{Map, Value, json};
 
 /// A feed action of `/whisk.system`: OpenWhisk's parameters and answers over a feed of ours.
@@ -33,7 +34,12 @@ pub trait FeedAction: Send + Sync + std::fmt::Debug + 'static {
         asked: &Map<String, Value>,
     ) -> Result<Map<String, Value>, FeedRefusal>;
 
-    /// READ's `config` of a feed that has these parameters, without credentials.
+    /// The first members of READ's `config`: which trigger it is of.
+    fn identity(&self, trigger: &FullName) -> Map<String, Value> {
+        members(json!({"name": trigger.name, "namespace": trigger.namespace}))
+    }
+
+    /// The others, of a feed that has these parameters, without credentials.
     fn config(&self, present: &Map<String, Value>) -> Map<String, Value>;
 
     /// The result of a CREATE.
@@ -64,6 +70,15 @@ pub trait NativeAction: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// The value of the result's `error`: it makes an application error of the activation.
     async fn run(&self, arguments: Map<String, Value>) -> Result<Map<String, Value>, Value>;
+}
+
+/// A package of `/whisk.system`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackageCard {
+    /// Name.
+    pub name: &'static str,
+    /// One sentence.
+    pub description: &'static str,
 }
 
 /// What an action's listing shows of it.

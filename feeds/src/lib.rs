@@ -25,7 +25,7 @@ mod supervisor;
 
 pub use clock::{Clock, SystemClock};
 pub use evoke_schemas::{FeedPayload, ResetTo};
-pub use face::{ActionCard, FeedAction, FeedRefusal, NativeAction, ParameterCard};
+pub use face::{ActionCard, FeedAction, FeedRefusal, NativeAction, PackageCard, ParameterCard};
 pub use fields::{Fields, Mistakes};
 pub use memory::MemorySink;
 pub use provider::{

@@ -7,6 +7,7 @@ mod client;
 mod database;
 mod diff;
 mod event;
+mod face;
 mod parameters;
 mod position;
 mod reader;
@@ -21,6 +22,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use changes::Seq;
 pub use event::{DELETED_TYPE, UPDATED_TYPE, classic};
+pub use face::{PACKAGE, feed_actions, native_actions};
 use parameters::Since;
 pub use parameters::{IAM_URL, Parameters};
 use position::Position;

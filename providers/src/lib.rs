@@ -3,7 +3,7 @@
 //! Invariant: a provider knows its source and nothing of rules, actions or the platform.
 //!
 //! To add one: a file with an `impl Provider`, a line in [`registry`], a bench in the
-//! conformance test.
+//! conformance test; for OpenWhisk's clients, a line in [`feed_actions`].
 
 pub mod alarms;
 #[cfg(feature = "couchdb")]
@@ -11,7 +11,9 @@ pub mod couchdb;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 
-use evoke_feeds::Registry;
+use std::sync::Arc;
+
+use evoke_feeds::{FeedAction, NativeAction, PackageCard, Registry};
 
 /// Every provider there is.
 #[must_use]
@@ -22,4 +24,35 @@ pub fn registry() -> Registry {
     #[cfg(feature = "kafka")]
     let table = table.with(kafka::Kafka);
     table
+}
+
+/// The packages of `/whisk.system` that the providers fill.
+#[must_use]
+pub fn packages() -> Vec<PackageCard> {
+    vec![
+        #[cfg(feature = "couchdb")]
+        PackageCard { name: "cloudant", description: couchdb::PACKAGE },
+        #[cfg(feature = "couchdb")]
+        PackageCard { name: "couchdb", description: couchdb::PACKAGE },
+    ]
+}
+
+/// How OpenWhisk's clients make feeds.
+#[must_use]
+pub fn feed_actions() -> Vec<Arc<dyn FeedAction>> {
+    let mut actions: Vec<Arc<dyn FeedAction>> = Vec::new();
+    #[cfg(feature = "couchdb")]
+    actions.extend(couchdb::feed_actions());
+    actions
+}
+
+/// What the hub runs without a sandbox.
+///
+/// # Errors
+/// What an action needs and cannot be had.
+pub fn native_actions() -> Result<Vec<Arc<dyn NativeAction>>, Box<dyn std::error::Error>> {
+    let mut actions: Vec<Arc<dyn NativeAction>> = Vec::new();
+    #[cfg(feature = "couchdb")]
+    actions.extend(couchdb::native_actions()?);
+    Ok(actions)
 }

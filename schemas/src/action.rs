@@ -52,6 +52,8 @@ pub struct CodeRef {
     pub bytes: u64,
 }
 
+/// Kind of the actions that the hub runs by itself, without a sandbox.
+pub const NATIVE_KIND: &str = "native";
 /// Annotation: the kind, always written by the hub.
 pub const EXEC_ANNOTATION: &str = "exec";
 /// Annotation: whether the function gets the namespace's key; `false` is written at creation.

@@ -7,24 +7,26 @@ use axum::{Router, body::Body};
 use bytes::Bytes;
 use evoke_event_log::{MemoryLog, MemoryOptions};
 use evoke_feeds::{
-    Batch, BatchEnd, Clock, FeedContext, Fields, MemorySink, Provider, Registry, Source,
-    SourceError, Start, Supervisor, SystemClock,
+    ActionCard, Batch, BatchEnd, Clock, FeedAction, FeedContext, FeedRefusal, Fields, MemorySink,
+    NativeAction, PackageCard, Provider, Registry, Source, SourceError, Start, Supervisor,
+    SystemClock,
 };
 use evoke_invoker::{Manifest, Outcome, PlatformFailure, Run, RunEnd};
 use evoke_placement::{Fleet, InvokerId, InvokerState};
 use evoke_schemas::{EntityUid, LogUid, activation::error_result};
 use evoke_store::{
-    EmbeddedActivations, EmbeddedEntities, EmbeddedIdentities, EntityStore, FileCode, Identities,
-    Seal,
+    EmbeddedActivations, EmbeddedEntities, EmbeddedIdentities, FileCode, Identities, Seal,
 };
 use evoke_trigger_engine::{Engine, EngineConfig, EngineParts};
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
-use crate::{Config, Hub, HubParts, InvocationParts, Invocations, Records, Runner, Runners};
+use crate::{
+    Config, Hub, HubParts, InvocationParts, Invocations, Records, Runner, Runners, System,
+};
 
 /// OpenWhisk's well-known credential of `guest`.
 pub(crate) const GUEST: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
@@ -123,9 +125,12 @@ impl Provider for Silent {
     async fn open(
         &self,
         _feed: FeedContext,
-        _every: u32,
+        every: u32,
         _from: Start,
     ) -> Result<Box<dyn Source>, SourceError> {
+        if every == 0 {
+            return Err(SourceError::Waiting("silence has no bounds".to_owned()));
+        }
         Ok(Box::new(SilentSource { pinned: false }))
     }
 }
@@ -141,6 +146,54 @@ impl Source for SilentSource {
 
     async fn ended(&mut self, _end: BatchEnd) -> Result<(), SourceError> {
         Ok(())
+    }
+}
+
+/// `/whisk.system/silence/hush`: feeds of [`Silent`], whose parameter it calls `pause`.
+#[derive(Debug)]
+struct SilentFeed;
+
+impl FeedAction for SilentFeed {
+    fn card(&self) -> ActionCard {
+        ActionCard { package: "silence", name: "hush", description: "Hushes.", parameters: vec![] }
+    }
+
+    fn provider(&self) -> &'static str {
+        Silent::NAME
+    }
+
+    fn create(&self, asked: &Map<String, Value>) -> Result<Map<String, Value>, FeedRefusal> {
+        match asked.get("pause") {
+            Some(pause) => Ok(Map::from_iter([("every".to_owned(), pause.clone())])),
+            None => Err(FeedRefusal::bad("no pause parameter was provided")),
+        }
+    }
+
+    fn update(
+        &self,
+        _present: &Map<String, Value>,
+        asked: &Map<String, Value>,
+    ) -> Result<Map<String, Value>, FeedRefusal> {
+        self.create(asked)
+    }
+
+    fn config(&self, present: &Map<String, Value>) -> Map<String, Value> {
+        Map::from_iter([("pause".to_owned(), json!(present.get("every")))])
+    }
+}
+
+/// `/whisk.system/silence/answer`: gives its arguments, or refuses to `speak`.
+#[derive(Debug)]
+struct Native;
+
+#[async_trait]
+impl NativeAction for Native {
+    fn card(&self) -> ActionCard {
+        ActionCard { package: "silence", name: "answer", description: "Asks.", parameters: vec![] }
+    }
+
+    async fn run(&self, arguments: Map<String, Value>) -> Result<Map<String, Value>, Value> {
+        if arguments.contains_key("speak") { Err(json!("silence!")) } else { Ok(arguments) }
     }
 }
 
@@ -164,14 +217,20 @@ impl Bench {
         });
         let runners: Vec<Arc<dyn Runner>> = vec![Arc::clone(&runner) as Arc<dyn Runner>];
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let system = system(&clock);
+        let with_system = system.over(Arc::clone(&entities) as _);
         let manifest = Arc::new(Manifest::built_in().unwrap());
         let invocations = Invocations::new(
             InvocationParts {
-                entities: Arc::clone(&entities) as Arc<dyn EntityStore>,
+                entities: Arc::clone(&with_system),
                 activations: Arc::clone(&activations) as _,
                 identities: Arc::clone(&identities),
                 manifest: Arc::clone(&manifest),
-                runners: Arc::new(Runners::new(evoke_placement::policy("home").unwrap(), runners)),
+                runners: Arc::new(Runners::new(
+                    evoke_placement::policy("home").unwrap(),
+                    runners,
+                    Arc::clone(&system) as _,
+                )),
                 clock: Arc::clone(&clock),
             },
             &config,
@@ -184,7 +243,7 @@ impl Bench {
         );
         let hub = Hub::new(HubParts {
             config,
-            entities: Arc::clone(&entities) as _,
+            entities: with_system,
             feeds: entities,
             activations,
             code: Arc::new(FileCode::open(&at("code")).unwrap()),
@@ -192,6 +251,7 @@ impl Bench {
             manifest,
             engine,
             invocations,
+            system,
             feed_control: feeds,
             clock,
             build: "test".to_owned(),
@@ -282,6 +342,13 @@ impl Answer {
         let text = body.get("error").and_then(Value::as_str).unwrap_or(&self.text);
         (self.status.as_u16(), text.to_owned())
     }
+}
+
+fn system(clock: &Arc<dyn Clock>) -> Arc<System> {
+    let packages = [PackageCard { name: "silence", description: "Says nothing." }];
+    let (feeds, actions): (Vec<Arc<dyn FeedAction>>, Vec<Arc<dyn NativeAction>>) =
+        (vec![Arc::new(SilentFeed)], vec![Arc::new(Native)]);
+    System::new(&packages, feeds, actions, Arc::clone(clock))
 }
 
 async fn engine(records: Records) -> Engine {

@@ -5,6 +5,8 @@ use evoke_feeds::{FeedStatus, Supervisor};
 use evoke_schemas::{EntityUid, Feed};
 use serde_json::{Map, Value};
 
+use crate::rest::ApiError;
+
 /// Runs the feeds that are wanted.
 #[async_trait]
 pub trait FeedControl: Send + Sync {
@@ -66,5 +68,14 @@ impl FeedControl for Supervisor {
 
     fn status(&self, uid: EntityUid) -> Option<FeedStatus> {
         Self::status(self, uid)
+    }
+}
+
+impl From<FeedRefused> for ApiError {
+    fn from(refused: FeedRefused) -> Self {
+        match refused {
+            FeedRefused::Parameters(_) => Self::Bad(refused.to_string()),
+            FeedRefused::Closed => Self::Unavailable(refused.to_string()),
+        }
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     config::Config, feed_control::FeedControl, history::History, invocations::Invocations,
-    rest::ApiError, webhooks::Webhooks,
+    rest::ApiError, system::System, webhooks::Webhooks,
 };
 
 /// Everything that answers to requests.
@@ -36,6 +36,8 @@ pub struct HubParts {
     pub engine: Engine,
     /// Who runs actions.
     pub invocations: Arc<Invocations>,
+    /// The hub's own packages.
+    pub system: Arc<System>,
     /// Who runs feeds.
     pub feed_control: Arc<dyn FeedControl>,
     /// The time.
@@ -67,13 +69,16 @@ impl Hub {
     /// A hub over its parts; knows no trigger and no rule before [`Hub::load`].
     #[must_use]
     pub fn new(parts: HubParts) -> Arc<Self> {
-        Arc::new(Self {
+        let system = Arc::clone(&parts.system);
+        let hub = Arc::new(Self {
             parts,
             webhooks: Webhooks::default(),
             turn: Semaphore::new(1),
             ready: AtomicBool::new(false),
             history: OnceLock::new(),
-        })
+        });
+        system.serve(&hub);
+        hub
     }
 
     /// Tells the engine of every trigger and rule of the store. To be called once, before the

@@ -6,7 +6,7 @@ mod answer;
 mod at;
 mod body;
 mod deadletters;
-mod entities;
+pub(crate) mod entities;
 mod error;
 mod events;
 mod feeds;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use evoke_invoker::{Invoker, Outcome, PlatformFailure, Run, RunEnd};
 use evoke_placement::{Fleet, InvokerState, Placement, Policy};
-use evoke_schemas::EntityUid;
+use evoke_schemas::{EntityUid, action::NATIVE_KIND};
 
 /// Runs actions: one invoker, here or elsewhere. As a [`Fleet`] it is a fleet of itself.
 #[async_trait]
@@ -22,16 +22,21 @@ pub trait Runner: Fleet + std::fmt::Debug {
 pub struct Runners {
     policy: Policy,
     all: Vec<Arc<dyn Runner>>,
+    /// Runs what needs no sandbox.
+    native: Arc<dyn Runner>,
 }
 
 impl Runners {
     /// Runners in an order that does not change.
     #[must_use]
-    pub fn new(policy: Policy, all: Vec<Arc<dyn Runner>>) -> Self {
-        Self { policy, all }
+    pub fn new(policy: Policy, all: Vec<Arc<dyn Runner>>, native: Arc<dyn Runner>) -> Self {
+        Self { policy, all, native }
     }
 
     fn choose(&self, run: &Run) -> Option<&Arc<dyn Runner>> {
+        if run.action.kind == NATIVE_KIND {
+            return Some(&self.native);
+        }
         // One needs no choice, and no look at its state.
         if let [only] = self.all.as_slice() {
             return Some(only);

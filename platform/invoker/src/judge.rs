@@ -95,6 +95,14 @@ pub(crate) fn judge_death(phase: Phase, death: Death) -> Outcome {
 /// SIGKILL.
 const KILL: i32 = 9;
 
+impl Outcome {
+    /// How a run ends whose answer is this text.
+    #[must_use]
+    pub fn of_result(text: &[u8]) -> Self {
+        judge_result(text, text.len() as u64)
+    }
+}
+
 fn judge_result(kept: &[u8], length: u64) -> Outcome {
     if length > MAX_RESULT_BYTES as u64 {
         return too_long(kept, length);

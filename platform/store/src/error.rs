@@ -6,6 +6,9 @@ pub enum StoreError {
     /// Somebody else changed the entity, or it exists where it should not: read again and decide.
     #[error("`{0}` was changed by somebody else")]
     Conflict(String),
+    /// Part of the hub itself, which nobody can change.
+    #[error("`{0}` is part of the hub and cannot be changed")]
+    BuiltIn(String),
     /// A record cannot be read. Tell the user; the others are fine.
     #[error("the record of `{name}` cannot be read")]
     Corrupted {

@@ -73,9 +73,9 @@ impl Actions {
         client::http().map(|http| Self { http }).map_err(NoClient)
     }
 
-    /// The names of the actions.
-    pub fn names() -> impl Iterator<Item = &'static str> {
-        ACTIONS.iter().map(|action| action.name)
+    /// The names of the actions, and whether each is of one database.
+    pub fn names() -> impl Iterator<Item = (&'static str, bool)> {
+        ACTIONS.iter().map(|action| (action.name, action.of_database))
     }
 
     /// Runs the action with OpenWhisk's parameters.
@@ -85,7 +85,7 @@ impl Actions {
     /// `{"error": {"statusCode", "error", "reason", "message"}}` where it said no.
     pub async fn call(&self, name: &str, parameters: &Value) -> Result<Value, Value> {
         let Some(action) = ACTIONS.iter().find(|action| action.name == name) else {
-            let known = Self::names().collect::<Vec<_>>().join(", ");
+            let known = Self::names().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
             return Err(wrong(&format!("unknown action `{name}` (known: {known})")));
         };
         let arguments = Arguments::read(parameters).map_err(|error| wrong(&error))?;

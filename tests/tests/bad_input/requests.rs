@@ -68,7 +68,7 @@ const REFUSED: &[(&str, &str, &str, &str, u16, &str)] = &[
     ("PUT", "rules/bad", JSON, r#"{"trigger":"/_/good","action":"/_/echo","annotations":[{"key":"delivery","value":{"tries":3}}]}"#, 400, "annotation `delivery`: unknown field `tries`"),
     ("PUT", "rules/bad", JSON, r#"{"trigger":"/_/good","action":"/_/echo","annotations":[{"key":"delivery","value":{"attempts":0}}]}"#, 400, "annotation `delivery`: `attempts` must be within 1 to 1000"),
     ("PUT", "triggers/bad", JSON, r#"{"annotations":[{"key":"subscription","value":{"typ":"x"}}]}"#, 400, "annotation `subscription`: unknown field `typ`"),
-    ("PUT", "feeds/bad", JSON, r#"{"provider":"kafak","trigger":"good"}"#, 400, "unknown provider `kafak` (known: alarms, couchdb)"),
+    ("PUT", "feeds/bad", JSON, r#"{"provider":"kafak","trigger":"good"}"#, 400, "unknown provider `kafak` (known: alarms, couchdb, kafka)"),
     ("PUT", "feeds/bad", JSON, r#"{"provider":"alarms","trigger":"none","parameters":{"every":"1s"}}"#, 400, "trigger /guest/none does not exist"),
     ("PUT", "actions/%24x", JSON, "{}", 400, "The name of the entity contains illegal characters."),
     ("PUT", "actions/none/b", JSON, r#"{"exec":{"kind":"nodejs:default","code":"x"}}"#, 404, "The requested resource does not exist."),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::{Router, body::Body, extract::State, response::Response, routing::get};
 use evoke_schemas::{
     Action, FullName, KeyValues, Package,
-    action::{EXEC_ANNOTATION, NETWORK_ANNOTATION, PROVIDE_API_KEY},
+    action::{EXEC_ANNOTATION, NATIVE_KIND, NETWORK_ANNOTATION, PROVIDE_API_KEY},
 };
 use evoke_store::{Change, Stored};
 use http::HeaderMap;
@@ -199,7 +199,7 @@ async fn show(hub: &Hub, action: &Action, with_code: bool) -> Result<Response, A
     if let Some(main) = &action.exec.main {
         exec.insert("main".to_owned(), json!(main));
     }
-    if with_code {
+    if with_code && action.exec.kind != NATIVE_KIND {
         let code = hub.parts.code.get(&action.exec.code).await?;
         exec.insert("code".to_owned(), String::from_utf8_lossy(&code).into());
     }

@@ -12,7 +12,7 @@ use super::{answer, at::At, error::ApiError, query::Page};
 use crate::hub::Hub;
 
 /// One of the four kinds of entities.
-pub(super) trait Kind: Sized + Send {
+pub(crate) trait Kind: Sized + Send {
     const COLLECTION: Collection;
 
     /// The entity, if it is of this kind.
@@ -57,7 +57,7 @@ pub(super) async fn list<K: Kind>(
 }
 
 /// The entity of that name, which must be of this kind.
-pub(super) async fn find<K: Kind>(
+pub(crate) async fn find<K: Kind>(
     hub: &Hub,
     name: &FullName,
 ) -> Result<Option<Stored<K>>, ApiError> {
@@ -99,7 +99,7 @@ pub(super) async fn apply(hub: &Hub, changes: Vec<Change>) -> Result<Vec<Revisio
 }
 
 /// Takes the turn for a change of entities: held, changes of store and index are in one order.
-pub(super) async fn turn(hub: &Hub) -> Result<tokio::sync::SemaphorePermit<'_>, ApiError> {
+pub(crate) async fn turn(hub: &Hub) -> Result<tokio::sync::SemaphorePermit<'_>, ApiError> {
     hub.turn.acquire().await.map_err(|_closed| ApiError::from(StoreError::Closed))
 }
 

@@ -231,6 +231,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Conflict(_) => Self::Concurrent,
+            StoreError::BuiltIn(_) => Self::Bad(error.to_string()),
             StoreError::Corrupted { .. } => Self::Corrupted(error),
             StoreError::Failed(_) | StoreError::Closed => Self::Internal(Box::new(error)),
         }

@@ -1,20 +1,20 @@
 //! Feeds: what is wanted of sources, and what they are doing.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{Router, body::Body, response::Response, routing::get};
-use evoke_schemas::{EntityName, EntityUid, Feed, FullName, Reset, ResetTo, Trigger};
-use evoke_store::{Expect, Stored};
+use evoke_schemas::{EntityName, Feed, FullName, ResetTo};
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{answer, at::At, entities, error::ApiError};
-use crate::{feed_control::FeedRefused, hub::Hub};
+use super::{answer, at::At, error::ApiError};
+use crate::{
+    feed_wishes::{self, Change, Life, Wish},
+    hub::Hub,
+};
 
 const COLLECTION: &str = "feeds";
-/// Longest wait of an answer for the feed's place to be durable.
-const PINNED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a PUT says. All of it each time: what is absent has its default.
 #[derive(Debug, Deserialize)]
@@ -61,7 +61,7 @@ async fn list(at: At) -> Result<Response, ApiError> {
 }
 
 async fn read(at: At) -> Result<Response, ApiError> {
-    let feed = existing(&at).await?.value;
+    let feed = feed_wishes::existing(&at.hub, &at.own_entity()?).await?.value;
     Ok(answer::json(&show(&at.hub, &feed)))
 }
 
@@ -70,22 +70,8 @@ async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiE
     let fields = Value::Object(at.object(&headers, content).await?);
     let wanted: Wanted = serde_json::from_value(fields)
         .map_err(|error| ApiError::Malformed(format!("Unexpected feed: {error}")))?;
-    at.hub.parts.feed_control.check(&wanted.provider, &wanted.parameters)?;
     let trigger = own_trigger(&wanted.trigger, &name)?;
-
-    let turn = entities::turn(&at.hub).await?;
-    let at_trigger = FullName::new(name.namespace.clone(), trigger.clone());
-    if !matches!(entities::find::<Trigger>(&at.hub, &at_trigger).await, Ok(Some(_))) {
-        return Err(ApiError::Bad(format!("trigger /{at_trigger} does not exist")));
-    }
-    let before = at.hub.parts.feeds.feed(&name.namespace, &name.name).await?;
-    let expect = before.as_ref().map_or(Expect::New, |before| Expect::At(before.revision));
-    let old = before.map(|before| before.value);
-    // Another source is another feed: it must not go on where the former stood.
-    let same = old.as_ref().filter(|old| old.provider == wanted.provider);
-    let feed = Feed {
-        uid: same.map_or_else(EntityUid::fresh, |old| old.uid),
-        generation: same.map_or(1, |old| old.generation + 1),
+    let wish = Wish {
         namespace: name.namespace,
         name: name.name,
         provider: wanted.provider,
@@ -93,26 +79,10 @@ async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiE
         parameters: wanted.parameters,
         feed_action: None,
         paused: wanted.paused,
-        reset: same.and_then(|old| old.reset.clone()),
-        updated: at.now_ms(),
+        life: Life::Same,
     };
-    at.hub.parts.feeds.put_feed(feed.clone(), expect).await?;
-    if let Some(former) = old.filter(|old| old.uid != feed.uid) {
-        at.hub.parts.feed_control.remove(former.uid).await?;
-    }
-    at.hub.parts.feed_control.apply(feed.clone()).await?;
-    // Others need not wait for the feed's source.
-    drop(turn);
-    Ok(settled(&at, &feed).await)
-}
-
-/// The feed once its place is durable, or as it is after a while.
-async fn settled(at: &At, feed: &Feed) -> Response {
-    let settled = at.hub.parts.feed_control.settled(feed.uid, feed.generation);
-    if tokio::time::timeout(PINNED_WITHIN, settled).await.is_err() {
-        tracing::debug!(feed = %feed.name, "the answer does not wait for the feed's place");
-    }
-    answer::json(&show(&at.hub, feed))
+    let feed = feed_wishes::put(&at.hub, wish).await?;
+    Ok(answer::json(&show(&at.hub, &feed)))
 }
 
 async fn post(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiError> {
@@ -122,37 +92,20 @@ async fn post(at: At, headers: HeaderMap, content: Body) -> Result<Response, Api
                     `latest`, {\"time\": milliseconds} or {\"position\": …}";
         ApiError::Malformed(format!("{want} ({error})"))
     })?;
-    let turn = entities::turn(&at.hub).await?;
-    let Stored { value: old, revision } = existing(&at).await?;
-    let generation = old.generation + 1;
-    let (paused, reset) = match asked {
-        Asked::Pause {} | Asked::Resume {} if matches!(asked, Asked::Pause {}) == old.paused => {
-            return Ok(answer::json(&show(&at.hub, &old)));
-        }
-        Asked::Pause {} => (true, old.reset),
-        Asked::Resume {} => (false, old.reset),
-        Asked::Reset { to } => (old.paused, Some(Reset { generation, to })),
+    let change = match asked {
+        Asked::Pause {} => Change::Pause,
+        Asked::Resume {} => Change::Resume,
+        Asked::Reset { to } => Change::Reset(to),
     };
-    let feed = Feed { generation, paused, reset, updated: at.now_ms(), ..old };
-    at.hub.parts.feeds.put_feed(feed.clone(), Expect::At(revision)).await?;
-    at.hub.parts.feed_control.apply(feed.clone()).await?;
-    drop(turn);
-    Ok(settled(&at, &feed).await)
+    let feed = feed_wishes::change(&at.hub, &at.own_entity()?, change).await?;
+    Ok(answer::json(&show(&at.hub, &feed)))
 }
 
 async fn delete(at: At) -> Result<Response, ApiError> {
-    let _turn = entities::turn(&at.hub).await?;
-    let Stored { value: feed, revision } = existing(&at).await?;
-    let shown = show(&at.hub, &feed);
-    at.hub.parts.feeds.delete_feed(&feed.namespace, &feed.name, revision).await?;
-    at.hub.parts.feed_control.remove(feed.uid).await?;
-    Ok(answer::json(&shown))
-}
-
-async fn existing(at: &At) -> Result<Stored<Feed>, ApiError> {
     let name = at.own_entity()?;
-    let found = at.hub.parts.feeds.feed(&name.namespace, &name.name).await?;
-    found.ok_or(ApiError::Missing)
+    let shown = show(&at.hub, &feed_wishes::existing(&at.hub, &name).await?.value);
+    feed_wishes::delete(&at.hub, &name).await?;
+    Ok(answer::json(&shown))
 }
 
 /// A trigger of the feed's own namespace, by its name or its full name.
@@ -171,7 +124,7 @@ fn own_trigger(text: &str, feed: &FullName) -> Result<EntityName, ApiError> {
 
 /// The feed as people see it, without its credentials.
 fn show(hub: &Hub, feed: &Feed) -> Value {
-    json!({
+    let mut shown = json!({
         "namespace": feed.namespace,
         "name": feed.name,
         "provider": feed.provider,
@@ -181,7 +134,11 @@ fn show(hub: &Hub, feed: &Feed) -> Value {
         "generation": feed.generation,
         "updated": feed.updated,
         "status": hub.parts.feed_control.status(feed.uid),
-    })
+    });
+    if let (Some(action), Some(members)) = (&feed.feed_action, shown.as_object_mut()) {
+        members.insert("feedAction".to_owned(), action.as_str().into());
+    }
+    shown
 }
 
 /// Parts of names of parameters that hold credentials.
@@ -213,15 +170,6 @@ fn masked_value(value: &Value) -> Value {
             None => value.clone(),
         },
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
-    }
-}
-
-impl From<FeedRefused> for ApiError {
-    fn from(refused: FeedRefused) -> Self {
-        match refused {
-            FeedRefused::Parameters(_) => Self::Bad(refused.to_string()),
-            FeedRefused::Closed => Self::Unavailable(refused.to_string()),
-        }
     }
 }
 
