@@ -346,9 +346,8 @@ impl Answer {
 
 fn system(clock: &Arc<dyn Clock>) -> Arc<System> {
     let packages = [PackageCard { name: "silence", description: "Says nothing." }];
-    let (feeds, actions): (Vec<Arc<dyn FeedAction>>, Vec<Arc<dyn NativeAction>>) =
-        (vec![Arc::new(SilentFeed)], vec![Arc::new(Native)]);
-    System::new(&packages, feeds, actions, Arc::clone(clock))
+    let clock = Arc::clone(clock);
+    System::new(&packages, vec![Arc::new(SilentFeed)], vec![Arc::new(Native)], clock)
 }
 
 async fn engine(records: Records) -> Engine {
