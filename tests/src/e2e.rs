@@ -4,6 +4,7 @@
 //! tests set up and look at. `service`: a real Kafka or CouchDB. `wait`: for a condition, within a bound.
 
 pub mod caller;
+pub mod client;
 pub mod entities;
 pub mod place;
 pub mod service;
