@@ -219,7 +219,7 @@ async fn actions_on_documents_are_called_and_pointed_to_by_rules() -> Done {
     })
     .await?;
     assert_eq!(pear["n"], json!(2));
-    let record = records_when(&caller, "write", 1).await?.remove(0);
+    let record = records_when(&caller, "couchdb/write", 1).await?.remove(0);
     assert_eq!(record["response"]["success"], json!(true));
     assert!(!record.to_string().contains("secret"), "{record}");
     place.end(hub).await
