@@ -13,6 +13,7 @@ mod feeds;
 mod frame;
 mod health;
 mod info;
+mod metrics;
 mod namespaces;
 mod packages;
 mod query;
@@ -38,6 +39,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .merge(deadletters::routes())
         .merge(events::routes())
         .merge(feeds::routes())
+        .merge(metrics::routes())
         .merge(namespaces::routes())
         .merge(packages::routes())
         .merge(replays::routes())

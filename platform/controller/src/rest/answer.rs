@@ -47,6 +47,11 @@ pub(super) fn plain(text: &'static str) -> Response {
     ([(header::CONTENT_TYPE, frame::TEXT)], text).into_response()
 }
 
+/// 200 with metrics, in the format that Prometheus asks for.
+pub(super) fn metrics(text: String) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
 /// Adds the header that names the activation.
 pub(super) fn with_activation(mut answer: Response, id: ActivationId) -> Response {
     insert(answer.headers_mut(), ACTIVATION_ID, &id.to_string());

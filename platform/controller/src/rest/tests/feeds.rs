@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::bench::Bench;
+use crate::bench::{Bench, SYSTEM, basic};
 
 fn feed(parameters: Value) -> Option<Value> {
     Some(json!({"provider": "silent", "trigger": "t", "parameters": parameters}))
@@ -32,6 +32,22 @@ async fn a_feed_is_made_changed_shown_and_ended() {
     assert_eq!(bench.guest("GET", "feeds/f", None).await.status, 404);
     let again = bench.guest("PUT", "feeds/f", feed(json!({"every": 1}))).await.json();
     assert_eq!(again["generation"], json!(1), "another life of the name");
+}
+
+#[tokio::test]
+async fn metrics_are_of_the_callers_own_feeds() {
+    let bench = Bench::new().await;
+    bench.set_up("PUT", "triggers/t", json!({})).await;
+    bench.set_up("PUT", "feeds/f", feed(json!({"every": 1})).unwrap()).await;
+    let own = bench.guest("GET", "/metrics", None).await;
+    assert_eq!(own.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let line = "evoke_feed_state{namespace=\"guest\",feed=\"f\",provider=\"silent\",\
+                trigger=\"t\",state=\"running\"} 1";
+    assert!(own.text.lines().any(|it| it == line), "{}", own.text);
+    let others = bench.ask("GET", "/metrics", &[basic(SYSTEM)], None::<String>).await;
+    assert!(others.status == 200 && !others.text.contains("guest"), "{}", others.text);
+    let nobody = bench.ask("GET", "/metrics", &[], None::<String>).await;
+    assert_eq!(nobody.status, 401);
 }
 
 #[tokio::test]
