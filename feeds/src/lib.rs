@@ -29,7 +29,7 @@ pub use face::{ActionCard, FeedAction, FeedRefusal, NativeAction, PackageCard, P
 pub use fields::{Fields, Mistakes};
 pub use memory::MemorySink;
 pub use provider::{
-    Batch, BatchEnd, Deliveries, FeedContext, Provider, Source, SourceError, Start,
+    Batch, BatchEnd, Deliveries, FeedContext, Provider, Source, SourceError, Start, WhenEnded,
 };
 pub use registry::{ParametersError, Registry};
 pub use report::Report;

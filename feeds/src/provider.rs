@@ -41,11 +41,28 @@ pub trait Provider: Send + Sync + std::fmt::Debug + 'static {
         from: Start,
     ) -> Result<Box<dyn Source>, SourceError>;
 
+    /// What becomes of the feed's trigger once the source has ended and all is delivered.
+    fn when_ended(_parameters: &Self::Parameters) -> WhenEnded {
+        WhenEnded::Keep
+    }
+
     /// A position for people; its text where it is text.
     fn show_position(position: &[u8]) -> Value {
         serde_json::from_slice(position)
             .unwrap_or_else(|_not_json| String::from_utf8_lossy(position).into())
     }
+}
+
+/// What becomes of a feed's trigger once the source has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenEnded {
+    /// Nothing.
+    #[default]
+    Keep,
+    /// It is deleted, the feed with it, if every event was delivered.
+    DeleteTrigger,
+    /// So are the trigger's rules.
+    DeleteTriggerAndRules,
 }
 
 /// Where a source is opened.

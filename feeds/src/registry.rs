@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     fields::{Fields, Mistakes},
-    provider::{FeedContext, Provider, Source, SourceError, Start},
+    provider::{FeedContext, Provider, Source, SourceError, Start, WhenEnded},
 };
 
 /// Providers by name.
@@ -39,6 +39,8 @@ pub enum ParametersError {
 #[async_trait]
 pub(crate) trait Erased: Send + Sync + std::fmt::Debug {
     fn check(&self, parameters: &Map<String, Value>) -> Result<(), ParametersError>;
+
+    fn when_ended(&self, parameters: &Map<String, Value>) -> WhenEnded;
 
     async fn open(
         &self,
@@ -94,6 +96,12 @@ impl Registry {
         self.get(provider)?.check(parameters)
     }
 
+    /// What becomes of the trigger of such a feed once its source has ended.
+    #[must_use]
+    pub fn when_ended(&self, provider: &str, parameters: &Map<String, Value>) -> WhenEnded {
+        self.get(provider).map(|provider| provider.when_ended(parameters)).unwrap_or_default()
+    }
+
     pub(crate) fn get(&self, name: &str) -> Result<&Arc<dyn Erased>, ParametersError> {
         self.0.get(name).ok_or_else(|| ParametersError::UnknownProvider {
             name: name.to_owned(),
@@ -108,6 +116,10 @@ impl Registry {
 impl<P: Provider> Erased for Entry<P> {
     fn check(&self, parameters: &Map<String, Value>) -> Result<(), ParametersError> {
         parse::<P>(parameters).map(|_| ())
+    }
+
+    fn when_ended(&self, parameters: &Map<String, Value>) -> WhenEnded {
+        parse::<P>(parameters).map(|read| P::when_ended(&read)).unwrap_or_default()
     }
 
     async fn open(

@@ -4,6 +4,7 @@
 //! the time passed in. `timer` is the one task of all open alarms, `source` one of them.
 
 pub mod cron;
+mod face;
 mod parameters;
 pub mod schedule;
 pub mod scheduler;
@@ -13,8 +14,9 @@ mod timer;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use evoke_feeds::{FeedContext, Fields, Provider, Source, SourceError, Start};
+use evoke_feeds::{FeedContext, Fields, Provider, Source, SourceError, Start, WhenEnded};
 
+pub use face::{PACKAGE, feed_actions};
 pub use parameters::{Asked, MAX_PERIOD_MS, MIN_PERIOD_MS, Parameters};
 
 /// Kind of the events.
@@ -35,6 +37,10 @@ impl Provider for Alarms {
 
     fn parameters(fields: &mut Fields<'_>) -> Option<Parameters> {
         Parameters::read(fields)
+    }
+
+    fn when_ended(parameters: &Parameters) -> WhenEnded {
+        parameters.when_ended
     }
 
     async fn open(

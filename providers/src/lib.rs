@@ -30,6 +30,7 @@ pub fn registry() -> Registry {
 #[must_use]
 pub fn packages() -> Vec<PackageCard> {
     vec![
+        PackageCard { name: "alarms", description: alarms::PACKAGE },
         #[cfg(feature = "couchdb")]
         PackageCard { name: "cloudant", description: couchdb::PACKAGE },
         #[cfg(feature = "couchdb")]
@@ -40,7 +41,7 @@ pub fn packages() -> Vec<PackageCard> {
 /// How OpenWhisk's clients make feeds.
 #[must_use]
 pub fn feed_actions() -> Vec<Arc<dyn FeedAction>> {
-    let mut actions: Vec<Arc<dyn FeedAction>> = Vec::new();
+    let mut actions: Vec<Arc<dyn FeedAction>> = alarms::feed_actions().collect();
     #[cfg(feature = "couchdb")]
     actions.extend(couchdb::feed_actions());
     actions

@@ -1,8 +1,8 @@
 //! Parameters of an alarm: OpenWhisk's by their names, and ours.
 
-use chrono::{DateTime, NaiveDate};
+use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use chrono_tz::Tz;
-use evoke_feeds::Fields;
+use evoke_feeds::{Fields, WhenEnded};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -15,7 +15,7 @@ pub const MIN_PERIOD_MS: u64 = 10;
 /// Longest period. Unit: milliseconds.
 pub const MAX_PERIOD_MS: u64 = 366 * 24 * 3_600_000;
 /// Where OpenWhisk's interval begins without `startDate`, after now. Unit: milliseconds.
-const INTERVAL_DELAY_MS: u64 = 30_000;
+pub(super) const INTERVAL_DELAY_MS: u64 = 30_000;
 /// Largest second of OpenWhisk's jitter.
 const MAX_JITTER: u8 = 59;
 
@@ -38,6 +38,8 @@ pub struct Parameters {
     pub deadline_ms: Option<u64>,
     /// Members that each event's data has besides its own.
     pub payload: Map<String, Value>,
+    /// What is deleted after the tick of a single moment.
+    pub when_ended: WhenEnded,
 }
 
 /// Where ticks are asked for.
@@ -106,6 +108,11 @@ impl Parameters {
         let payload = fields
             .optional_with("trigger_payload", "a JSON object or text", read_payload)
             .unwrap_or_default();
+        let want = "`false`, `true` or `rules`";
+        let when_ended = fields.optional_with("deleteAfterFire", want, read_deletion);
+        if when_ended.is_some() && !fields.has("date") {
+            fields.mistake("`deleteAfterFire` needs `date`");
+        }
         Some(Self {
             asked: asked?,
             start_ms,
@@ -115,6 +122,7 @@ impl Parameters {
             limit: limit.unwrap_or(DEFAULT_LIMIT),
             deadline_ms,
             payload,
+            when_ended: when_ended.unwrap_or_default(),
         })
     }
 
@@ -185,7 +193,8 @@ fn read_cron(fields: &mut Fields<'_>) -> Option<Asking> {
             u8::try_from(value.as_u64()?).ok().filter(|limit| *limit <= MAX_JITTER)
         })
         .unwrap_or(0);
-    for name in ["timezone", "dialect", "gap", "repeat", "jitter"] {
+    let strict = fields.optional_with("strict", "true or false", read_flag).unwrap_or_default();
+    for name in ["timezone", "dialect", "gap", "repeat", "jitter", "strict"] {
         if fields.has(name) && !fields.has("cron") {
             fields.mistake(format!("`{name}` needs `cron`"));
         }
@@ -193,8 +202,8 @@ fn read_cron(fields: &mut Fields<'_>) -> Option<Asking> {
     if dialect == Dialect::OpenWhisk && (fields.has("gap") || fields.has("repeat")) {
         fields.mistake("`gap` and `repeat` are of the dialect `standard`");
     }
-    if dialect == Dialect::Standard && fields.has("jitter") {
-        fields.mistake("`jitter` is of the dialect `openwhisk`");
+    if dialect == Dialect::Standard && (fields.has("jitter") || fields.has("strict")) {
+        fields.mistake("`jitter` and `strict` are of the dialect `openwhisk`");
     }
     let pattern = pattern?;
     let cron: Result<Cron, CronError> = match dialect {
@@ -209,10 +218,34 @@ fn read_cron(fields: &mut Fields<'_>) -> Option<Asking> {
         }
     };
     // Only what has no seconds of its own is moved within its minute.
-    let is_moved = limit > 0 && pattern.split_whitespace().count() == 5;
-    let text = format!("{pattern} {zone} {dialect:?} {gap:?} {repeat:?} {limit}");
+    let is_moved = limit > 0 && !strict && pattern.split_whitespace().count() == 5;
+    let moved_by = if is_moved { limit } else { 0 };
+    let text = format!("{pattern} {zone} {dialect:?} {gap:?} {repeat:?} {moved_by}");
     let jittered = is_moved.then_some(Jittered { pattern, zone, limit });
     Some(Asking { cron, jittered, text })
+}
+
+fn read_deletion(value: &Value) -> Option<WhenEnded> {
+    match value {
+        Value::Bool(false) => Some(WhenEnded::Keep),
+        Value::Bool(true) => Some(WhenEnded::DeleteTrigger),
+        Value::String(text) => match text.to_lowercase().as_str() {
+            "false" => Some(WhenEnded::Keep),
+            "true" => Some(WhenEnded::DeleteTrigger),
+            "rules" => Some(WhenEnded::DeleteTriggerAndRules),
+            _ => None,
+        },
+        Value::Null | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// As OpenWhisk takes it: also as text.
+fn read_flag(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(flag) => Some(*flag),
+        Value::String(text) => text.trim().to_lowercase().parse().ok(),
+        Value::Null | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+    }
 }
 
 fn read_most(value: &Value) -> Option<Option<u64>> {
@@ -246,7 +279,7 @@ fn duration_ms(text: &str) -> Option<u64> {
 }
 
 /// A number, or the text of one, as OpenWhisk takes it.
-fn read_minutes(value: &Value) -> Option<u64> {
+pub(super) fn read_minutes(value: &Value) -> Option<u64> {
     let minutes = match value {
         Value::String(text) => text.trim().parse::<u64>().ok()?,
         other => other.as_u64()?,
@@ -254,25 +287,28 @@ fn read_minutes(value: &Value) -> Option<u64> {
     in_bounds(minutes.checked_mul(60_000)?)
 }
 
-fn read_date(value: &Value) -> Option<u64> {
+pub(super) fn read_date(value: &Value) -> Option<u64> {
     let ms = match value {
-        Value::String(text) => match DateTime::parse_from_rfc3339(text.trim()) {
-            Ok(time) => time.timestamp_millis(),
-            Err(_no_time) => text
-                .trim()
-                .parse::<NaiveDate>()
-                .ok()?
-                .and_hms_opt(0, 0, 0)?
-                .and_utc()
-                .timestamp_millis(),
-        },
+        Value::String(text) => date_ms(text.trim())?,
         other => other.as_i64()?,
     };
     u64::try_from(ms).ok()
 }
 
+/// RFC 3339, RFC 2822 as JavaScript's `toUTCString` has it, a time without zone, which is UTC, or
+/// a day.
+fn date_ms(text: &str) -> Option<i64> {
+    let zoned = DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_rfc2822(text));
+    if let Ok(time) = zoned {
+        return Some(time.timestamp_millis());
+    }
+    let plain = text.parse::<NaiveDateTime>().ok();
+    let plain = plain.or_else(|| text.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0));
+    Some(plain?.and_utc().timestamp_millis())
+}
+
 /// An object as it is, text as `{"payload": text}`, as OpenWhisk has it.
-fn read_payload(value: &Value) -> Option<Map<String, Value>> {
+pub(super) fn read_payload(value: &Value) -> Option<Map<String, Value>> {
     match value {
         Value::Object(members) => Some(members.clone()),
         Value::String(text) if text.is_empty() => Some(Map::new()),
@@ -305,6 +341,8 @@ mod tests {
             (json!("1970-01-01T00:00:01Z"), 1_000),
             (json!("1970-01-01T01:00:00.5+01:00"), 500),
             (json!("1970-01-02"), 86_400_000),
+            (json!("1970-01-02T00:00:01"), 86_401_000),
+            (json!("Fri, 02 Jan 1970 00:00:00 GMT"), 86_400_000),
             (json!(1234), 1_234),
         ] {
             assert_eq!(read_date(&value), Some(ms), "{value}");

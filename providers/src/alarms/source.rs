@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use evoke_feeds::{Batch, BatchEnd, FeedContext, ResetTo, Source, SourceError, Start};
-use evoke_schemas::{Data, Event};
+use evoke_schemas::{Data, Event, FeedPayload};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -112,10 +112,13 @@ impl Alarm {
         let (scheduled, actual) = (rfc3339(tick.scheduled_ms), rfc3339(now_ms));
         let mut event = Event::new(id, self.feed.source(), TICK_TYPE);
         let mut data = Map::new();
-        data.insert("scheduled".to_owned(), scheduled.clone().into());
-        data.insert("actual".to_owned(), actual.into());
-        if tick.missed > 0 {
-            data.insert("missed".to_owned(), tick.missed.into());
+        // OpenWhisk's triggers are fired with what was stored, and nothing else.
+        if self.feed.payload == FeedPayload::CloudEvent {
+            data.insert("scheduled".to_owned(), scheduled.clone().into());
+            data.insert("actual".to_owned(), actual.into());
+            if tick.missed > 0 {
+                data.insert("missed".to_owned(), tick.missed.into());
+            }
         }
         data.extend(self.plan.payload.clone());
         event.time = Some(scheduled);

@@ -35,6 +35,7 @@ fn parameters(period_ms: u64) -> Parameters {
         limit: schedule::DEFAULT_LIMIT,
         deadline_ms: None,
         payload: json!({"colour": "red"}).as_object().unwrap().clone(),
+        when_ended: WhenEnded::Keep,
     }
 }
 
@@ -217,7 +218,7 @@ fn parameters_are_refused_with_every_mistake() {
         (json!({"cron": "* * *"}), "`cron`: `* * *` is not a pattern"),
         (json!({"cron": "0 0 30 2 *"}), "never fires"),
         (json!({"cron": "0 0 1 12 *", "dialect": "openwhisk"}), "is not a pattern"),
-        (json!({"cron": "@daily", "jitter": 5}), "`jitter` is of the dialect `openwhisk`"),
+        (json!({"cron": "@daily", "jitter": 5}), "`jitter` and `strict` are of the dialect `openwhisk`"),
         (json!({"date": 1, "stopDate": 5}), "`date` has neither `startDate` nor `stopDate`"),
     ] {
         let error = check(bad).unwrap_err();

@@ -130,7 +130,7 @@ impl Request<'_> {
 
     async fn create(self) -> Result<Members, FeedRefusal> {
         let parameters = self.action.create(&self.parameters)?;
-        let wish = self.wish(parameters, false, Life::New);
+        let wish = self.wish(parameters, false, Life::New, self.path());
         let feed = feed_wishes::put(self.hub, wish).await.map_err(refusal)?;
         // Clients take the trigger away again when CREATE fails, so it must not succeed with what
         // its caller has to mend.
@@ -145,7 +145,8 @@ impl Request<'_> {
     async fn update(self) -> Result<Members, FeedRefusal> {
         let feed = self.feed().await?;
         let parameters = self.action.update(&feed.parameters, &self.parameters)?;
-        let wish = self.wish(parameters, feed.paused, Life::Same);
+        let made_by = feed.feed_action.unwrap_or_default();
+        let wish = self.wish(parameters, feed.paused, Life::Same, made_by);
         feed_wishes::put(self.hub, wish).await.map_err(refusal)?;
         Ok(self.action.done())
     }
@@ -156,14 +157,14 @@ impl Request<'_> {
         Ok(self.action.done())
     }
 
-    fn wish(&self, parameters: Members, paused: bool, life: Life) -> Wish {
+    fn wish(&self, parameters: Members, paused: bool, life: Life, made_by: String) -> Wish {
         Wish {
             namespace: self.name.namespace.clone(),
             name: self.name.name.clone(),
             provider: self.action.provider().to_owned(),
             trigger: self.name.name.clone(),
             parameters,
-            feed_action: Some(self.path()),
+            feed_action: Some(made_by),
             paused,
             life,
         }
@@ -182,10 +183,15 @@ impl Request<'_> {
             message: format!("trigger `/{}` has no feed of `{}`", self.name, self.path()),
         };
         match feed_wishes::existing(self.hub, &self.name).await {
-            Ok(feed) if feed.value.feed_action == Some(self.path()) => Ok(feed.value),
+            Ok(feed) if self.is_of_package(&feed.value) => Ok(feed.value),
             Ok(_) | Err(ApiError::Missing) => Err(missing()),
             Err(error) => Err(refusal(error)),
         }
+    }
+
+    fn is_of_package(&self, feed: &Feed) -> bool {
+        let package = feed.feed_action.as_ref().and_then(|action| action.split_once('/'));
+        package.is_some_and(|(package, _)| package == self.action.card().package)
     }
 
     fn read(&self, feed: &Feed) -> Members {
