@@ -152,11 +152,11 @@ fn context(bench: &dyn Bench, generation: u64) -> FeedContext {
     let feed = feed(bench, generation);
     FeedContext {
         key: FeedKey { uid: FEED, generation },
-        namespace: feed.namespace,
+        namespace: feed.namespace.clone(),
         name: feed.name,
         payload: evoke_schemas::FeedPayload::CloudEvent,
         clock: bench.clock(),
-        deliveries: Deliveries::new(MemorySink::new(), FEED),
+        deliveries: Deliveries::new(MemorySink::new(), feed.namespace, feed.trigger),
         report: Report::unread(),
     }
 }

@@ -33,6 +33,6 @@ pub use provider::{
 };
 pub use registry::{ParametersError, Registry};
 pub use report::Report;
-pub use sink::{Ack, EventSink, FeedBatch, FeedKey, SinkError, StoredPosition};
+pub use sink::{Ack, EventSink, FeedBatch, FeedKey, SinkError, StoredPosition, Undelivered};
 pub use status::{FeedState, FeedStatus};
 pub use supervisor::{Supervisor, SupervisorClosed};

@@ -7,10 +7,10 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use evoke_schemas::{EntityUid, Event};
+use evoke_schemas::{EntityName, EntityUid, Event, Namespace};
 use tokio::sync::watch;
 
-use crate::sink::{Ack, EventSink, FeedBatch, SinkError, StoredPosition};
+use crate::sink::{Ack, EventSink, FeedBatch, SinkError, StoredPosition, Undelivered};
 
 /// Generation of a feed that was removed.
 const REMOVED: u64 = u64::MAX;
@@ -28,7 +28,8 @@ struct Kept {
     events: Vec<Event>,
     feeds: HashMap<EntityUid, StoredPosition>,
     refusals: VecDeque<SinkError>,
-    delivering: bool,
+    undelivered: Undelivered,
+    set_aside: Vec<(Event, String)>,
     lost_answers: usize,
     hanging: usize,
 }
@@ -60,9 +61,15 @@ impl MemorySink {
         self.kept().lost_answers = count;
     }
 
-    /// From now on events are under way to actions, or none is.
-    pub fn set_delivering(&self, delivering: bool) {
-        self.change(|kept| kept.delivering = delivering);
+    /// What rules have to do from now on.
+    pub fn set_undelivered(&self, undelivered: Undelivered) {
+        self.change(|kept| kept.undelivered = undelivered);
+    }
+
+    /// Events that were set aside, with the reason.
+    #[must_use]
+    pub fn set_aside(&self) -> Vec<(Event, String)> {
+        self.kept().set_aside.clone()
     }
 
     /// While shut, appends hang before anything is kept.
@@ -136,8 +143,12 @@ impl EventSink for MemorySink {
         }
     }
 
-    async fn delivers(&self, _uid: EntityUid) -> Result<bool, SinkError> {
-        Ok(self.kept().delivering)
+    async fn undelivered(
+        &self,
+        _namespace: &Namespace,
+        _trigger: &EntityName,
+    ) -> Result<Undelivered, SinkError> {
+        Ok(self.kept().undelivered)
     }
 
     async fn remove(&self, uid: EntityUid) -> Result<(), SinkError> {
@@ -157,6 +168,11 @@ impl Kept {
         let stored = self.feeds.get(&batch.feed.uid);
         if batch.revision != batch.feed.first_revision(stored)? {
             return Err(SinkError::Superseded);
+        }
+        for (index, reason) in &batch.set_aside {
+            if let Some(event) = batch.events.get(*index) {
+                self.set_aside.push((event.clone(), reason.clone()));
+            }
         }
         let revision = batch.revision + 1;
         let generation = batch.feed.generation;

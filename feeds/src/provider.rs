@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use evoke_schemas::{EntityName, EntityUid, Event, Feed, FeedPayload, Namespace, ResetTo};
+use evoke_schemas::{EntityName, Event, Feed, FeedPayload, Namespace, ResetTo};
 use serde_json::Value;
 
 use crate::{
@@ -175,27 +175,30 @@ pub struct FeedContext {
     pub report: Report,
 }
 
-/// A feed's look at what becomes of its events.
+/// A feed's look at what its trigger's rules have still to do.
 #[derive(Clone, Debug)]
 pub struct Deliveries {
     sink: Arc<dyn EventSink>,
-    uid: EntityUid,
+    namespace: Namespace,
+    trigger: EntityName,
 }
 
 impl Deliveries {
-    /// Those of this feed.
+    /// Those of this trigger's rules.
     #[must_use]
-    pub fn new(sink: Arc<dyn EventSink>, uid: EntityUid) -> Self {
-        Self { sink, uid }
+    pub fn new(sink: Arc<dyn EventSink>, namespace: Namespace, trigger: EntityName) -> Self {
+        Self { sink, namespace, trigger }
     }
 
-    /// Whether one is under way.
+    /// Whether one is under way: an action runs, waits for its turn or is tried again. Dead
+    /// letters wait for people and do not count.
     ///
     /// # Errors
     /// [`SourceError::Retry`].
     pub async fn under_way(&self) -> Result<bool, SourceError> {
-        let asked = self.sink.delivers(self.uid).await;
-        asked.map_err(|error| SourceError::Retry(error.to_string()))
+        let asked = self.sink.undelivered(&self.namespace, &self.trigger).await;
+        let undelivered = asked.map_err(|error| SourceError::Retry(error.to_string()))?;
+        Ok(undelivered.open > 0)
     }
 }
 

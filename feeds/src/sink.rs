@@ -28,18 +28,30 @@ pub trait EventSink: Send + Sync + std::fmt::Debug {
     /// [`SinkError::Superseded`] after a removal that is still known, [`SinkError::Unavailable`].
     async fn position(&self, uid: EntityUid) -> Result<Option<StoredPosition>, SinkError>;
 
-    /// Whether an event of the feed is still being delivered: an action runs, waits for its turn
-    /// or is tried again. What was set aside for people does not count.
+    /// What rules of the trigger have still to do, everything included that was appended before.
     ///
     /// # Errors
     /// [`SinkError::Unavailable`].
-    async fn delivers(&self, uid: EntityUid) -> Result<bool, SinkError>;
+    async fn undelivered(
+        &self,
+        namespace: &Namespace,
+        trigger: &EntityName,
+    ) -> Result<Undelivered, SinkError>;
 
     /// Ends the feed for ever: its position is let go, every later append is refused.
     ///
     /// # Errors
     /// [`SinkError::Unavailable`] and [`SinkError::Full`]; removing twice is fine.
     async fn remove(&self, uid: EntityUid) -> Result<(), SinkError>;
+}
+
+/// What rules of a trigger have still to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Undelivered {
+    /// Deliveries under way: running, waiting for their turn or tried again.
+    pub open: usize,
+    /// Dead letters.
+    pub dead: usize,
 }
 
 /// A feed, and which life of its configuration.

@@ -1,5 +1,6 @@
 //! The event: a CloudEvent 1.0, checked when it is made.
 
+mod halves;
 mod json;
 
 use std::collections::BTreeMap;
@@ -8,12 +9,18 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
 
+pub use halves::Halves;
 pub use json::{batch_from_json, event_from_json};
 
 /// The only `specversion` there is.
 pub const SPEC_VERSION: &str = "1.0";
 /// Attribute that orders the deliveries of an `ordered` rule.
 pub const PARTITION_KEY: &str = "partitionkey";
+/// Extension of an event that its feed set aside, as no action can be given it: why.
+pub const SET_ASIDE: &str = "setaside";
+/// Extension of an event that stands for several records: the member of its data that holds
+/// them, an array.
+pub const BATCH_OF: &str = "batchof";
 /// Longest attribute value taken. Unit: bytes.
 pub const MAX_ATTRIBUTE_BYTES: usize = 8 * 1024;
 /// Most extension attributes of one event.

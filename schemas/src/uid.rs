@@ -24,6 +24,20 @@ pub enum Occasion {
     Live,
     /// By the replay of this uid.
     Replay(EntityUid),
+    /// As part of the records that it stands for, after a delivery of more of them failed.
+    Part(Part),
+}
+
+/// A part of the records that an event stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Part {
+    /// Tells parts of replays apart: zeros for those of the event as it came.
+    of: [u8; 6],
+    /// The first record, from 0.
+    pub from: u32,
+    /// After the last record.
+    pub to: u32,
 }
 
 /// An id's text is not an id.
@@ -59,15 +73,44 @@ impl Occasion {
         match self {
             Self::Live => [0; 16],
             Self::Replay(uid) => uid.0,
+            Self::Part(Part { of: [a, b, c, d, e, f], from, to }) => {
+                let ([g, h, i, j], [k, l, m, n]) = (from.to_be_bytes(), to.to_be_bytes());
+                [*a, *b, *c, *d, *e, *f, PART, 0, g, h, i, j, k, l, m, n]
+            }
         }
     }
 
     /// The occasion that [`Occasion::bytes`] stands for.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        if bytes == [0; 16] { Self::Live } else { Self::Replay(EntityUid(bytes)) }
+        let [a, b, c, d, e, f, kind, _, g, h, i, j, k, l, m, n] = bytes;
+        if bytes == [0; 16] {
+            Self::Live
+        } else if kind == PART {
+            let (from, to) = (u32::from_be_bytes([g, h, i, j]), u32::from_be_bytes([k, l, m, n]));
+            Self::Part(Part { of: [a, b, c, d, e, f], from, to })
+        } else {
+            Self::Replay(EntityUid(bytes))
+        }
+    }
+
+    /// The occasions of the halves of what is delivered on this one: its first `middle` records,
+    /// and the others of its `count`.
+    #[must_use]
+    pub fn halves(&self, middle: u32, count: u32) -> (Self, Self) {
+        let (of, begin) = match self {
+            Self::Live => ([0; 6], 0),
+            Self::Replay(EntityUid([.., a, b, c, d, e, f])) => ([*a, *b, *c, *d, *e, *f], 0),
+            Self::Part(part) => (part.of, part.from),
+        };
+        let at = |offset: u32| begin.saturating_add(offset);
+        let part = |from, to| Self::Part(Part { of, from, to });
+        (part(at(0), at(middle)), part(at(middle), at(count)))
     }
 }
+
+/// Where uids have their version: no version 7, as those of replays are.
+const PART: u8 = 0x80;
 
 // === impl ActivationId ===
 
@@ -160,6 +203,24 @@ mod tests {
 
     const LOG: LogUid = LogUid([7; 16]);
     const AT: Position = Position { partition: 1, offset: 9 };
+
+    #[test]
+    fn occasions_are_told_apart_by_their_bytes() {
+        let replay = Occasion::Replay(EntityUid::fresh());
+        let (first, second) = Occasion::Live.halves(25, 50);
+        let (third, fourth) = second.halves(12, 25);
+        let (fifth, sixth) = replay.halves(25, 50);
+        let all = [Occasion::Live, replay, first, second, third, fourth, fifth, sixth];
+        for (place, occasion) in all.iter().enumerate() {
+            assert_eq!(Occasion::from_bytes(occasion.bytes()), *occasion);
+            for other in &all[place + 1..] {
+                assert_ne!(occasion.bytes(), other.bytes());
+            }
+        }
+        assert!(first < second && third < fourth, "the order of the records");
+        let Occasion::Part(part) = fourth else { panic!("a part") };
+        assert_eq!((part.from, part.to), (37, 50));
+    }
 
     #[test]
     fn derivation_is_stable_and_tells_deliveries_apart() {

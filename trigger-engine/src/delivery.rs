@@ -35,6 +35,7 @@ mod effect;
 mod intake;
 mod load;
 mod low_water;
+mod parts;
 mod pipeline;
 mod recovery;
 mod replays;
@@ -56,6 +57,7 @@ use hashbrown::HashMap;
 
 use crate::{
     config::DeliveryConfig,
+    invoker::Verdict,
     record::{Attempts, Death, DeliveryId, Home, StoredEvent},
 };
 use carry::Carry;
@@ -156,7 +158,11 @@ impl Deliveries {
         match input {
             DeliveryInput::Loaded { items, next } => self.load(items, next, now_ms, effects),
             DeliveryInput::AttemptEnded { id, verdict } => {
-                self.attempt_ended(id, &verdict, now_ms, effects);
+                self.attempt_ended(id, &verdict, None, now_ms);
+            }
+            DeliveryInput::BatchFailed { id, reason, halves } => {
+                let verdict = Verdict::FunctionFailed { reason };
+                self.attempt_ended(id, &verdict, Some(&halves), now_ms);
             }
             DeliveryInput::Unreadable { id, home } => self.unreadable(id, home, now_ms),
             DeliveryInput::Flushed => self.pipeline.flushed(),
@@ -293,13 +299,17 @@ impl Deliveries {
         if let Some(former) = self.table.insert(id, delivery) {
             self.forget(id, &former, effects);
         }
-        let namespace = self.turns.namespace(key.namespace);
         match dead {
             Some(died_ms) => {
-                namespace.dead.insert((died_ms, id));
+                self.turns.rule(key).dead += 1;
+                self.turns.namespace(key.namespace).dead.insert((died_ms, id));
             }
-            None => namespace.owed_bytes = namespace.owed_bytes.saturating_add(weight),
+            None => {
+                let owed = &mut self.turns.namespace(key.namespace).owed_bytes;
+                *owed = owed.saturating_add(weight);
+            }
         }
+        let namespace = self.turns.namespace(key.namespace);
         if unparked {
             namespace.unparked += 1;
             self.unparked += 1;
@@ -336,6 +346,9 @@ impl Deliveries {
         let key = former.rule;
         let rule = self.turns.rule(key);
         rule.deliveries = rule.deliveries.saturating_sub(1);
+        if former.state.died_ms().is_some() {
+            rule.dead = rule.dead.saturating_sub(1);
+        }
         let namespace = self.turns.namespace(key.namespace);
         match former.state.died_ms() {
             Some(died_ms) => {

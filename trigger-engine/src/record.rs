@@ -8,7 +8,7 @@ mod replay;
 pub mod stream;
 mod wire;
 
-pub use event::{StoredEvent, StoredRule, StoredTrigger, deliveries_in};
+pub use event::{HalfRecords, StoredEvent, StoredRule, StoredTrigger, deliveries_in};
 pub use held::{AttemptNote, Attempts, Death, HeldRecord, Home, Reason};
 pub use id::DeliveryId;
 pub use outcome::{Outcome, OutcomeRecord};

@@ -190,7 +190,11 @@ impl Driver {
                 name: feed.name.clone(),
                 payload: feed.payload(),
                 clock,
-                deliveries: Deliveries::new(Arc::clone(&sink), uid),
+                deliveries: Deliveries::new(
+                    Arc::clone(&sink),
+                    feed.namespace.clone(),
+                    feed.trigger.clone(),
+                ),
                 report: Report::new(status.clone()),
             };
             Done::Ended(Pump { feed, provider, sink, context, status, cancel }.run().await)

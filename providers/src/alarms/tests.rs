@@ -20,7 +20,11 @@ fn context(clock: &Arc<TestClock>) -> FeedContext {
         name: EntityName::new("tick tock").unwrap(),
         payload: evoke_schemas::FeedPayload::CloudEvent,
         clock: Arc::clone(clock) as _,
-        deliveries: Deliveries::new(MemorySink::new(), EntityUid([0xab; 16])),
+        deliveries: Deliveries::new(
+            MemorySink::new(),
+            Namespace::new("guest").unwrap(),
+            EntityName::new("t").unwrap(),
+        ),
         report: Report::unread(),
     }
 }
@@ -218,7 +222,10 @@ fn parameters_are_refused_with_every_mistake() {
         (json!({"cron": "* * *"}), "`cron`: `* * *` is not a pattern"),
         (json!({"cron": "0 0 30 2 *"}), "never fires"),
         (json!({"cron": "0 0 1 12 *", "dialect": "openwhisk"}), "is not a pattern"),
-        (json!({"cron": "@daily", "jitter": 5}), "`jitter` and `strict` are of the dialect `openwhisk`"),
+        (
+            json!({"cron": "@daily", "jitter": 5}),
+            "`jitter` and `strict` are of the dialect `openwhisk`",
+        ),
         (json!({"date": 1, "stopDate": 5}), "`date` has neither `startDate` nor `stopDate`"),
     ] {
         let error = check(bad).unwrap_err();

@@ -221,6 +221,7 @@ fn input_name(input: &DeliveryInput) -> &'static str {
             Verdict::PlatformFailed { .. } => "attempt ended: platform failed",
             Verdict::ActionMissing => "attempt ended: action missing",
         },
+        DeliveryInput::BatchFailed { .. } => "batch failed",
         DeliveryInput::Unreadable { .. } => "unreadable",
         DeliveryInput::Flushed => "flushed",
         DeliveryInput::Durable { .. } => "durable",

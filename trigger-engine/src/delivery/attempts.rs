@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     invoker::Verdict,
-    record::{DeliveryId, Outcome, Reason},
+    record::{DeliveryId, HalfRecords, Outcome, Reason},
 };
 
 impl Deliveries {
@@ -83,8 +83,8 @@ impl Deliveries {
         &mut self,
         id: DeliveryId,
         verdict: &Verdict,
+        halves: Option<&HalfRecords>,
         now_ms: u64,
-        _effects: &mut Vec<DeliveryEffect>,
     ) {
         let Some(key) = self.end(id) else { return };
         let Some(delivery) = self.table.get_mut(&id) else { return };
@@ -97,6 +97,7 @@ impl Deliveries {
         };
         match retry::decide(case, &mut delivery.attempts, verdict) {
             Next::Done(outcome) => self.settle(id, outcome, now_ms),
+            Next::Dead(Reason::Exhausted) if halves.is_some() => self.halve(id, halves, now_ms),
             Next::Dead(reason) => self.bury(id, reason, now_ms),
             Next::Retry { due_ms } => {
                 delivery.due_ms = due_ms;

@@ -9,7 +9,7 @@ use evoke_schemas::{ActivationId, EntityName, EntityUid, Namespace, Position, Ru
 use crate::{
     ingest::Cap,
     invoker::Verdict,
-    record::{DeliveryId, ReplayRecord, StoredEvent},
+    record::{DeliveryId, HalfRecords, ReplayRecord, StoredEvent},
 };
 
 /// Names a command until it is answered.
@@ -31,6 +31,15 @@ pub enum DeliveryInput {
         id: DeliveryId,
         /// Whose success or failure it is.
         verdict: Verdict,
+    },
+    /// The same, of a function that failed with an event which stands for several records.
+    BatchFailed {
+        /// The delivery.
+        id: DeliveryId,
+        /// Why it failed.
+        reason: String,
+        /// The event's halves.
+        halves: Box<HalfRecords>,
     },
     /// An attempt could not be made, because the event could not be read.
     Unreadable {

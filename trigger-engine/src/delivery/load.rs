@@ -131,6 +131,13 @@ impl Deliveries {
             state: State::Ready,
         };
         self.insert(id, delivery, effects);
+        if let Some(why) = event.set_aside() {
+            if let Some(delivery) = self.table.get_mut(&id) {
+                delivery.attempts.note(now_ms, &why);
+            }
+            self.bury(id, Reason::SetAside, now_ms);
+            return;
+        }
         if !share {
             self.park(id, now_ms);
         }

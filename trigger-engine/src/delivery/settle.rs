@@ -24,6 +24,8 @@ pub(super) enum Change {
     Carried(DeliveryId),
     /// A replay parked this delivery.
     Replayed(DeliveryId, Box<Delivery>),
+    /// Part of a batch waits in this very record.
+    Part(DeliveryId, Box<Delivery>),
     /// How far a replay is.
     Replay(Box<ReplayRecord>, Option<Ticket>),
     /// Nothing more: the record is for recovery.
@@ -39,7 +41,8 @@ impl Change {
             | Self::Dead(id, ..)
             | Self::Revived(id, ..)
             | Self::Carried(id)
-            | Self::Replayed(id, _) => *id == delivery,
+            | Self::Replayed(id, _)
+            | Self::Part(id, _) => *id == delivery,
             Self::Replay(..) | Self::Nothing => false,
         }
     }
@@ -167,6 +170,13 @@ impl Deliveries {
                 Change::Replayed(id, mut delivery) => {
                     delivery.record = Some(position);
                     delivery.turn = Turn::from(position);
+                    self.insert(id, *delivery, effects);
+                    self.schedule(id, now_ms);
+                }
+                Change::Part(id, mut delivery) => {
+                    delivery.record = Some(position);
+                    delivery.home = position;
+                    delivery.told = Some(position);
                     self.insert(id, *delivery, effects);
                     self.schedule(id, now_ms);
                 }

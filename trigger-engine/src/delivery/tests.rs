@@ -1,8 +1,10 @@
 //! Tables of the core of delivery: what happens, and what it wants done.
 
+mod aside;
 mod cases;
 mod crashes;
 mod marks;
+mod parts;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -60,6 +60,8 @@ pub(super) struct RuleTurns {
     pub(super) chains: Chains,
     /// Deliveries in the table.
     pub(super) deliveries: usize,
+    /// Dead letters among them.
+    pub(super) dead: usize,
 }
 
 static DEFAULT_POLICY: std::sync::LazyLock<DeliveryPolicy> =
@@ -174,6 +176,10 @@ impl NamespaceTurns {
             closed: false,
             dead: BTreeSet::new(),
         }
+    }
+
+    pub(super) fn rule(&self, uid: EntityUid) -> Option<&RuleTurns> {
+        self.rules.get(&uid)
     }
 
     pub(super) fn running(&self) -> usize {

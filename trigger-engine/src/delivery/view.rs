@@ -1,6 +1,6 @@
 //! What people see of deliveries: dead letters, replays, what became of one delivery, what is owed.
 
-use evoke_schemas::{ActivationId, Namespace};
+use evoke_schemas::{ActivationId, EntityUid, Namespace};
 
 use super::{Deliveries, State, turns::NamespaceTurns};
 use crate::record::{Attempts, DeliveryId, HeldRecord, Reason, ReplayRecord};
@@ -99,6 +99,14 @@ impl Deliveries {
             .collect();
         all.sort_by_key(|view| std::cmp::Reverse((view.record.created_ms, view.record.uid)));
         all
+    }
+
+    /// What a rule has still to do: deliveries that are neither done nor dead, and dead letters.
+    #[must_use]
+    pub fn owed_to(&self, namespace: &Namespace, rule: EntityUid) -> (usize, usize) {
+        let namespace = self.turns.find(namespace);
+        let rule = namespace.and_then(|namespace| namespace.rule(rule));
+        rule.map_or((0, 0), |rule| (rule.deliveries.saturating_sub(rule.dead), rule.dead))
     }
 
     /// What a namespace owes.

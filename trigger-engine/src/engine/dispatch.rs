@@ -13,7 +13,7 @@ use std::{
 };
 
 use evoke_event_log::{
-    Append, AppendError, Appended, EventLog, Page, ReadError, ReadLimit, SegmentId,
+    Append, AppendError, Appended, Cursor, EventLog, Page, ReadError, ReadLimit, SegmentId,
 };
 use tokio::{
     sync::{Notify, Semaphore, mpsc, oneshot, watch},
@@ -63,6 +63,8 @@ pub(crate) struct Shared {
     changes: Mutex<VecDeque<DeliveryInput>>,
     changed: Notify,
     failure: watch::Sender<Option<Arc<str>>>,
+    /// Told whenever more of the log is loaded.
+    loaded: watch::Sender<()>,
     /// Room to announce dead letters.
     pub(crate) announcing: Semaphore,
 }
@@ -146,6 +148,7 @@ impl Shared {
             changes,
             changed,
             failure,
+            loaded: watch::Sender::default(),
             announcing: Semaphore::new(ANNOUNCED_AT_ONCE),
         })
     }
@@ -158,6 +161,16 @@ impl Shared {
 
     pub(crate) fn core(&self) -> MutexGuard<'_, Deliveries> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns once dispatch has seen the log up to there.
+    pub(crate) async fn has_loaded(&self, end: &Cursor) {
+        let mut loaded = self.loaded.subscribe();
+        while !self.core().loaded().covers(end) {
+            if loaded.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// The engine cannot go on.
@@ -240,7 +253,11 @@ impl Driver {
         }
         while let Some(input) = self.inputs.pop_front() {
             let now_ms = self.shared.clock.now_ms();
+            let loads = matches!(input, DeliveryInput::Loaded { .. });
             self.shared.core().step(input, now_ms, &mut effects);
+            if loads {
+                self.shared.loaded.send_replace(());
+            }
             for effect in effects.drain(..) {
                 self.carry_out(effect).await?;
             }

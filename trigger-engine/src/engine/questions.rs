@@ -1,6 +1,6 @@
 //! What the engine can say of events and deliveries, and what it can be told to do with them.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use evoke_event_log::{Cursor, Item, ReadError, ReadLimit, StoredRecord};
 use evoke_schemas::{EntityName, EntityUid, Namespace, Position, Rule};
@@ -17,6 +17,8 @@ use crate::{
 const PAGE: ReadLimit = ReadLimit { items: 4_096, bytes: 8 << 20 };
 /// First stretch of time that a list of the newest events looks at. Unit: milliseconds.
 const FIRST_LOOK_MS: u64 = 60_000;
+/// Longest wait for dispatch to have seen what is in the log.
+const KNOWN_WITHIN: Duration = Duration::from_secs(1);
 /// Pages behind an event that are searched for the outcomes of its deliveries.
 const OUTCOME_PAGES: usize = 64;
 
@@ -175,6 +177,31 @@ impl Engine {
             }
         }
         Ok(found)
+    }
+
+    /// What a trigger's rules have still to do of all that is in the log by now: deliveries that
+    /// are neither done nor dead, and dead letters. Where that is not known within a second, as a
+    /// hub that is behind with its dispatch does not know it, one more counts as open.
+    ///
+    /// # Errors
+    /// [`QuestionError::NotRunning`].
+    pub async fn owed(
+        &self,
+        namespace: &Namespace,
+        trigger: &EntityName,
+    ) -> Result<(usize, usize), QuestionError> {
+        let shared = &self.running()?.shared;
+        let end = self.parts.log.end();
+        let known = tokio::time::timeout(KNOWN_WITHIN, shared.has_loaded(&end)).await;
+        let rules: Vec<EntityUid> = self.intake.with(|ingest| {
+            let trigger = ingest.index.trigger(namespace, trigger);
+            let rules = trigger.into_iter().flat_map(|trigger| &trigger.stored().rules);
+            rules.map(|rule| rule.uid).collect()
+        });
+        let core = shared.core();
+        let each = rules.into_iter().map(|rule| core.owed_to(namespace, rule));
+        let (open, dead) = each.fold((0, 0), |all, rule| (all.0 + rule.0, all.1 + rule.1));
+        Ok((open + usize::from(known.is_err()), dead))
     }
 
     /// A delivery that is not done.

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evoke_event_log::{Append, FEED_REMOVED, Guard};
-use evoke_feeds::{Ack, EventSink, FeedBatch, SinkError, StoredPosition};
-use evoke_schemas::{EntityUid, Event, FeedPayload};
+use evoke_feeds::{Ack, EventSink, FeedBatch, SinkError, StoredPosition, Undelivered};
+use evoke_schemas::{
+    EntityName, EntityUid, Event, FeedPayload, Namespace,
+    event::{Attribute, BATCH_OF, SET_ASIDE},
+};
 
 use super::Engine;
 use crate::{
@@ -13,6 +16,9 @@ use crate::{
     ingest::{FeedMark, IngestError},
     record::stream,
 };
+
+/// Longest text of why an event is set aside. Unit: bytes.
+const MAX_REASON_BYTES: usize = 512;
 
 #[async_trait]
 impl EventSink for Engine {
@@ -22,10 +28,10 @@ impl EventSink for Engine {
             generation: batch.feed.generation,
             revision: batch.revision,
         };
-        let incoming = |event: &Event| Incoming {
+        let incoming = |(index, event): (usize, &Event)| Incoming {
             namespace: batch.namespace.clone(),
             target: Target::Trigger(batch.trigger.clone()),
-            event: event.clone(),
+            event: marked(event.clone(), batch, index),
             origin: match batch.payload {
                 FeedPayload::CloudEvent => Origin::Feed,
                 FeedPayload::OpenWhisk => Origin::Plain,
@@ -34,7 +40,7 @@ impl EventSink for Engine {
             subject: batch.namespace.to_string(),
             dedup: false,
         };
-        let events = batch.events.iter().map(incoming).collect();
+        let events = batch.events.iter().enumerate().map(incoming).collect();
         let mark = FeedMark { guard, state: batch.position.clone() };
         match self.intake.ingest(events, Some(mark)).await {
             Ok(_accepted) => Ok(Ack { revision: guard.next().revision }),
@@ -59,8 +65,14 @@ impl EventSink for Engine {
         }
     }
 
-    async fn delivers(&self, _uid: EntityUid) -> Result<bool, SinkError> {
-        Ok(false)
+    async fn undelivered(
+        &self,
+        namespace: &Namespace,
+        trigger: &EntityName,
+    ) -> Result<Undelivered, SinkError> {
+        let asked = self.owed(namespace, trigger).await;
+        let (open, dead) = asked.map_err(|error| SinkError::Unavailable(error.to_string()))?;
+        Ok(Undelivered { open, dead })
     }
 
     async fn remove(&self, uid: EntityUid) -> Result<(), SinkError> {
@@ -72,6 +84,21 @@ impl EventSink for Engine {
             Err(error) => Err(refusal(IngestError::of(&error))),
         }
     }
+}
+
+/// The event with the marks that its feed may set, and without those that it came with: records
+/// of a source may be CloudEvents of anybody's.
+fn marked(mut event: Event, batch: &FeedBatch, index: usize) -> Event {
+    event.extensions.remove(SET_ASIDE);
+    if batch.payload == FeedPayload::CloudEvent {
+        event.extensions.remove(BATCH_OF);
+    }
+    if let Some(reason) = batch.set_aside.get(&index) {
+        let end = reason.floor_char_boundary(MAX_REASON_BYTES);
+        let reason = reason.get(..end).unwrap_or_default().to_owned();
+        event.extensions.insert(SET_ASIDE.to_owned(), Attribute::Text(reason));
+    }
+    event
 }
 
 fn feed_of(uid: EntityUid) -> u128 {

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use evoke_schemas::{
-    Data, EntityName, EntityUid, Event, FullName, Namespace, SemVer, event::Attribute,
+    Data, EntityName, EntityUid, Event, FullName, Namespace, SemVer,
+    event::{Attribute, SET_ASIDE},
 };
 
 use super::wire::{DecodeError, Reader, Writer};
@@ -27,6 +28,19 @@ pub struct StoredEvent {
     pub headers: Option<Bytes>,
     /// Triggers that it fired, with their rules as they stood at acceptance.
     pub triggers: Vec<StoredTrigger>,
+}
+
+/// The halves of an event, each as the record that it would have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HalfRecords {
+    /// With the first of its source's records.
+    pub first: Bytes,
+    /// With the others.
+    pub second: Bytes,
+    /// How many of the source's records the first has.
+    pub middle: u32,
+    /// How many both have.
+    pub count: u32,
 }
 
 /// A trigger that an event fired.
@@ -269,6 +283,30 @@ impl StoredEvent {
             .iter()
             .flat_map(|trigger| trigger.rules.iter().map(move |rule| (trigger, rule)))
             .filter(|(_, rule)| rule.active)
+    }
+
+    /// Why the feed that it came from set it aside, if it did. Of events that others send, an
+    /// attribute of that name says nothing.
+    #[must_use]
+    pub fn set_aside(&self) -> Option<String> {
+        let text = self.event.attribute(SET_ASIDE)?;
+        (self.origin != Origin::CloudEvent).then(|| text.into_owned())
+    }
+
+    /// The records of its halves, where it stands for more than one record of its source.
+    #[must_use]
+    pub fn halves(&self) -> Option<HalfRecords> {
+        if self.origin == Origin::CloudEvent {
+            return None;
+        }
+        let halves = self.event.halves()?;
+        let record = |event| Self { event, ..self.clone() }.encode();
+        Some(HalfRecords {
+            first: record(halves.first),
+            second: record(halves.second),
+            middle: halves.middle,
+            count: halves.count,
+        })
     }
 
     /// Writes the record that this was read from.

@@ -78,14 +78,17 @@ pub enum Reason {
     Unreadable,
     /// The log lost a stretch of records here.
     Lost,
+    /// Its feed set it aside: no action can be given it.
+    SetAside,
 }
 
-const REASONS: [(Reason, u8); 5] = [
+const REASONS: [(Reason, u8); 6] = [
     (Reason::Exhausted, 0),
     (Reason::Deadline, 1),
     (Reason::ActionMissing, 2),
     (Reason::Unreadable, 3),
     (Reason::Lost, 4),
+    (Reason::SetAside, 5),
 ];
 
 /// What happened to a delivery so far.

@@ -37,6 +37,10 @@ impl DeliveryId {
                 writer.byte(1);
                 writer.raw(&uid.0);
             }
+            Occasion::Part(_) => {
+                writer.byte(2);
+                writer.raw(&self.occasion.bytes());
+            }
         }
     }
 
@@ -46,6 +50,7 @@ impl DeliveryId {
         let occasion = match reader.byte("delivery's occasion")? {
             0 => Occasion::Live,
             1 => Occasion::Replay(reader.uid("delivery's replay")?),
+            2 => Occasion::from_bytes(reader.uid("delivery's part")?.0),
             _ => return Err(DecodeError("delivery's occasion")),
         };
         Ok(Self { position, rule, occasion })

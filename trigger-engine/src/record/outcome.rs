@@ -25,15 +25,18 @@ pub enum Outcome {
     Expired,
     /// The replay it came from was cancelled before dispatch.
     Cancelled,
+    /// The function failed with several records: they are delivered in two halves.
+    Halved,
 }
 
-const NUMBERS: [(Outcome, u8); 6] = [
+const NUMBERS: [(Outcome, u8); 7] = [
     (Outcome::Success, 0),
     (Outcome::Failed, 1),
     (Outcome::RuleDeleted, 2),
     (Outcome::Discarded, 3),
     (Outcome::Expired, 4),
     (Outcome::Cancelled, 5),
+    (Outcome::Halved, 6),
 ];
 
 /// A delivery's outcome as it stands in the log.
@@ -93,7 +96,8 @@ mod tests {
     #[test]
     fn every_outcome_round_trips_in_about_forty_bytes() {
         for (outcome, _) in NUMBERS {
-            for occasion in [Occasion::Live, Occasion::Replay(EntityUid([9; 16]))] {
+            let (part, _) = Occasion::Live.halves(1, 2);
+            for occasion in [Occasion::Live, Occasion::Replay(EntityUid([9; 16])), part] {
                 let position = Position { partition: 63, offset: 5_000_000_000 };
                 let id = DeliveryId { position, rule: EntityUid([7; 16]), occasion };
                 let record = OutcomeRecord { id, outcome, attempts: 3, at_ms: 1_800_000_000_000 };

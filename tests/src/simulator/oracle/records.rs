@@ -174,8 +174,10 @@ impl Oracle {
             Outcome::Expired => matches!(known.state, Settled::Dead(_)),
             Outcome::Cancelled => match id.occasion {
                 Occasion::Replay(uid) => self.cancelled.contains(&uid),
-                Occasion::Live => false,
+                Occasion::Live | Occasion::Part(_) => false,
             },
+            // No event of the simulator stands for several records.
+            Outcome::Halved => false,
         };
         if !allowed {
             self.accuse(format!(
@@ -282,7 +284,8 @@ impl Oracle {
             Reason::Exhausted => known.failures >= fewest && held.attempts.failures >= fewest,
             Reason::Deadline => self.latest_wall_ms >= known.since_ms + deadline,
             Reason::ActionMissing => known.missed,
-            Reason::Unreadable | Reason::Lost => false,
+            // No feed of the simulator sets events aside.
+            Reason::Unreadable | Reason::Lost | Reason::SetAside => false,
         };
         if !just {
             self.accuse(format!("{id:?} is dead by {reason:?} without cause: {known:?}"));

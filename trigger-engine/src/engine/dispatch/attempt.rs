@@ -11,7 +11,7 @@ use crate::{
     engine::intake::read_event,
     incoming::Target,
     invoker::{Attempt, Verdict},
-    record::{DeliveryId, StoredEvent},
+    record::{DeliveryId, HalfRecords, StoredEvent},
 };
 
 /// How an attempt went.
@@ -22,6 +22,7 @@ pub(super) struct AttemptDone {
 
 enum End {
     Verdict(Verdict),
+    BatchFailed(String, Box<HalfRecords>),
     Unreadable(Position),
     NotStaged(ActivationSinkError),
 }
@@ -34,18 +35,31 @@ pub(super) async fn make(shared: Arc<Shared>, start: Start) -> AttemptDone {
         None => read_event(Arc::clone(&shared.log), start.home).await,
     };
     let Some(event) = event else { return AttemptDone { id, end: End::Unreadable(start.home) } };
+    let whole = Arc::clone(&event);
     let Some(attempt) = attempt(&shared, &start, event) else {
         return AttemptDone { id, end: End::Unreadable(start.home) };
     };
     let ended = shared.invoker.invoke(attempt).await;
-    let end = match ended.activation {
-        None => End::Verdict(ended.verdict),
-        Some(record) => match shared.activations.stage(record).await {
-            Ok(()) => End::Verdict(ended.verdict),
-            Err(error) => End::NotStaged(error),
-        },
+    let staged = match ended.activation {
+        None => Ok(()),
+        Some(record) => shared.activations.stage(record).await,
+    };
+    let end = match staged {
+        Ok(()) => of_verdict(ended.verdict, &whole),
+        Err(error) => End::NotStaged(error),
     };
     AttemptDone { id, end }
+}
+
+/// A function's failure with several records of a source comes with their halves.
+fn of_verdict(verdict: Verdict, event: &StoredEvent) -> End {
+    match verdict {
+        Verdict::FunctionFailed { reason } => match event.halves() {
+            Some(halves) => End::BatchFailed(reason, Box::new(halves)),
+            None => End::Verdict(Verdict::FunctionFailed { reason }),
+        },
+        verdict => End::Verdict(verdict),
+    }
 }
 
 /// What the core is told of it.
@@ -53,6 +67,7 @@ pub(super) fn input(done: AttemptDone) -> Result<DeliveryInput, ActivationSinkEr
     let id = done.id;
     match done.end {
         End::Verdict(verdict) => Ok(DeliveryInput::AttemptEnded { id, verdict }),
+        End::BatchFailed(reason, halves) => Ok(DeliveryInput::BatchFailed { id, reason, halves }),
         End::Unreadable(home) => Ok(DeliveryInput::Unreadable { id, home }),
         End::NotStaged(error) => Err(error),
     }
