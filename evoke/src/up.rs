@@ -3,7 +3,7 @@
 use std::{future::Future, process::ExitCode, sync::Arc, time::Duration};
 
 use evoke_cli::Output;
-use evoke_controller::router;
+use evoke_controller::{delete_ended, router};
 use evoke_store::{ActivationStore as _, FeedStore as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -52,6 +52,7 @@ pub(crate) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
         settings.activation_age,
         stop.clone(),
     ));
+    tasks.spawn(delete_ended(Arc::clone(&parts.hub), stop.clone()));
     directory.keep_address(address, settings.tls.is_some())?;
     parts.hub.set_ready();
     tracing::info!(%address, data = %directory.path().display(), "ready");

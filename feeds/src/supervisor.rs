@@ -10,13 +10,14 @@ use std::{
 use evoke_schemas::{EntityUid, Feed};
 use serde_json::{Map, Value};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
+    provider::WhenEnded,
     registry::{ParametersError, Registry},
     report::StatusCell,
     sink::EventSink,
@@ -40,6 +41,8 @@ pub struct Supervisor {
     commands: mpsc::Sender<Command>,
     statuses: Statuses,
     stop: CancellationToken,
+    /// Told of each source that has ended for good.
+    endings: Arc<Notify>,
     driver: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -65,13 +68,19 @@ impl Supervisor {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let statuses = Statuses::default();
         let stop = CancellationToken::new();
+        let endings = Arc::new(Notify::new());
         let driver = driver::Driver::new(
-            driver::Parts { registry: Arc::clone(&registry), sink, clock },
+            driver::Parts {
+                registry: Arc::clone(&registry),
+                sink,
+                clock,
+                endings: Arc::clone(&endings),
+            },
             Arc::clone(&statuses),
             stop.clone(),
         );
         let driver = Mutex::new(Some(tokio::spawn(driver.run(inbox))));
-        Arc::new(Self { registry, commands, statuses, stop, driver })
+        Arc::new(Self { registry, commands, statuses, stop, endings, driver })
     }
 
     /// Whether a feed of this provider and these parameters can be made.
@@ -84,6 +93,17 @@ impl Supervisor {
         parameters: &Map<String, Value>,
     ) -> Result<(), ParametersError> {
         self.registry.check(provider, parameters)
+    }
+
+    /// What becomes of the feed's trigger once its source has ended.
+    #[must_use]
+    pub fn when_ended(&self, feed: &Feed) -> WhenEnded {
+        self.registry.when_ended(&feed.provider, &feed.parameters)
+    }
+
+    /// Waits until a source has ended for good, since the last call. For one caller.
+    pub async fn an_ending(&self) {
+        self.endings.notified().await;
     }
 
     /// Makes the feed as it is wanted: CREATE, UPDATE, PAUSE and UNPAUSE. A generation that is

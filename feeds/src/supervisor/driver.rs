@@ -8,7 +8,7 @@ use std::{
 
 use evoke_schemas::{EntityUid, Feed};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
     task::{AbortHandle, Id, JoinError, JoinSet},
     time::Instant,
 };
@@ -32,6 +32,8 @@ pub(super) struct Parts {
     pub(super) registry: Arc<Registry>,
     pub(super) sink: Arc<dyn EventSink>,
     pub(super) clock: Arc<dyn Clock>,
+    /// Told of each source that has ended for good.
+    pub(super) endings: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -217,7 +219,11 @@ impl Driver {
             Done::Ended(end) => {
                 self.log_end(uid, &end);
                 self.slot(uid).abort = None;
+                let is_over = matches!(end, End::Finished);
                 self.step(uid, Event::Ended(end));
+                if is_over {
+                    self.parts.endings.notify_one();
+                }
             }
             Done::Forgotten => {
                 self.slots.remove(&uid);

@@ -1,7 +1,7 @@
 //! The port to whoever runs feeds.
 
 use async_trait::async_trait;
-use evoke_feeds::{FeedStatus, Supervisor};
+use evoke_feeds::{FeedStatus, Supervisor, WhenEnded};
 use evoke_schemas::{EntityUid, Feed};
 use serde_json::{Map, Value};
 
@@ -31,6 +31,12 @@ pub trait FeedControl: Send + Sync {
     /// # Errors
     /// [`FeedRefused::Closed`].
     async fn remove(&self, uid: EntityUid) -> Result<(), FeedRefused>;
+
+    /// What becomes of the feed's trigger once its source has ended.
+    fn when_ended(&self, feed: &Feed) -> WhenEnded;
+
+    /// Waits until a source has ended for good, since the last call. For one caller.
+    async fn an_ending(&self);
 
     /// What it is doing.
     fn status(&self, uid: EntityUid) -> Option<FeedStatus>;
@@ -64,6 +70,14 @@ impl FeedControl for Supervisor {
 
     async fn remove(&self, uid: EntityUid) -> Result<(), FeedRefused> {
         Self::remove(self, uid).await.map_err(|_closed| FeedRefused::Closed)
+    }
+
+    fn when_ended(&self, feed: &Feed) -> WhenEnded {
+        Self::when_ended(self, feed)
+    }
+
+    async fn an_ending(&self) {
+        Self::an_ending(self).await;
     }
 
     fn status(&self, uid: EntityUid) -> Option<FeedStatus> {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     cron::{Cron, CronError, Dialect, Gap, Repeat, jitter_second},
-    schedule::{DEFAULT_LIMIT, MAX_LIMIT, Misfire},
+    schedule::{DEFAULT_LIMIT, MAX_LIMIT, Misfire, Overlap},
 };
 
 /// Shortest period. Unit: milliseconds.
@@ -36,6 +36,8 @@ pub struct Parameters {
     pub limit: u64,
     /// A tick older than this is not made up. Unit: milliseconds.
     pub deadline_ms: Option<u64>,
+    /// What becomes of a tick while a former one is being delivered.
+    pub overlap: Overlap,
     /// Members that each event's data has besides its own.
     pub payload: Map<String, Value>,
     /// What is deleted after the tick of a single moment.
@@ -102,6 +104,7 @@ impl Parameters {
         let limit = fields.optional_with("misfireLimit", want, |value| {
             value.as_u64().filter(|limit| (1..=MAX_LIMIT).contains(limit))
         });
+        let overlap = fields.optional("overlap", "`allow`, `skip` or `queue`").unwrap_or_default();
         let want = "a duration of 10ms to 366 days, like `5m`";
         let deadline_ms = fields
             .optional_with("misfireDeadline", want, |value| value.as_str().and_then(duration_ms));
@@ -121,6 +124,7 @@ impl Parameters {
             misfire,
             limit: limit.unwrap_or(DEFAULT_LIMIT),
             deadline_ms,
+            overlap,
             payload,
             when_ended: when_ended.unwrap_or_default(),
         })

@@ -39,6 +39,8 @@ pub struct Schedule {
     pub limit: u64,
     /// A tick older than this is not made up. Unit: milliseconds.
     pub deadline_ms: Option<u64>,
+    /// Most ticks of one answer, at most [`MAX_TICKS`].
+    pub at_once: u64,
 }
 
 /// Where ticks are.
@@ -68,6 +70,19 @@ pub enum Misfire {
     All,
     /// None fires, except one that is on time.
     Skip,
+}
+
+/// What becomes of a tick while deliveries of a former one are under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Overlap {
+    /// It fires.
+    #[default]
+    Allow,
+    /// It is missed: the next that fires says so.
+    Skip,
+    /// It waits. Those that come due meanwhile are late like others, by [`Misfire`].
+    Queue,
 }
 
 /// Up to where ticks have been dealt with.
@@ -129,6 +144,7 @@ impl Schedule {
             misfire: Misfire::Once,
             limit: DEFAULT_LIMIT,
             deadline_ms: None,
+            at_once: MAX_TICKS,
         }
     }
 
@@ -192,7 +208,7 @@ impl Schedule {
         let left = self.most.map_or(u64::MAX, |most| most.saturating_sub(mark.fired));
         let mut ticks = vec![Tick { missed: mark.missed + before, ..tick(first, mark) }];
         let (mut until_ms, mut count) = (first, 1);
-        while count < left.min(MAX_TICKS)
+        while count < left.min(self.at_once)
             && let Some(next) = self.tick_after(until_ms).filter(|next| *next <= due.newest)
         {
             ticks.push(Tick { missed: 0, ..tick(next, mark) });
@@ -285,6 +301,15 @@ impl Schedule {
             }
         }
         low
+    }
+}
+
+impl Mark {
+    /// This mark, once these ticks are missed that `after` says have fired.
+    #[must_use]
+    pub fn missing(self, ticks: &[Tick], after: Self) -> Self {
+        let before: u64 = ticks.iter().map(|tick| tick.missed).sum();
+        Self { fired: self.fired, missed: before + ticks.len() as u64, ..after }
     }
 }
 

@@ -1,5 +1,7 @@
 //! An open alarm: its ticks as events, its mark as the position.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -11,9 +13,12 @@ use serde_json::{Map, Value};
 use super::{
     TICK_TYPE,
     parameters::{Asked, Parameters},
-    schedule::{Mark, Next, Rhythm, Schedule, Tick},
+    schedule::{MAX_TICKS, Mark, Next, Overlap, Rhythm, Schedule, Tick},
     timer::{Place, Timer},
 };
+
+/// Wait of a queued tick before it is looked again whether the former one is over.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// An open alarm.
 #[derive(Debug)]
@@ -22,6 +27,7 @@ pub(super) struct Alarm {
     place: Place,
     plan: Plan,
     mark: Mark,
+    overlap: Overlap,
     /// Whether a position of this schedule is already kept.
     pinned: bool,
     /// What the mark becomes when the batch that was yielded is kept.
@@ -86,9 +92,15 @@ impl Alarm {
         };
         let pinned = same.is_some();
         feed.report.running();
+        let overlap = parameters.overlap;
         let plan = Plan { schedule: text, anchor_ms, payload: parameters.payload };
         let place = timer.register(schedule, mark, &feed.clock);
-        Ok(Self { feed, place, plan, mark, pinned, yielded: None })
+        Ok(Self { feed, place, plan, mark, overlap, pinned, yielded: None })
+    }
+
+    /// Whether a tick now would fire beside a former one, and must not.
+    async fn overlaps(&self) -> Result<bool, SourceError> {
+        Ok(self.overlap != Overlap::Allow && self.feed.deliveries.under_way().await?)
     }
 
     fn batch(&mut self, ticks: &[Tick], mark: Mark) -> Batch {
@@ -138,7 +150,18 @@ impl Source for Alarm {
             match self.place.due().await {
                 Next::Finished => return Ok(None),
                 Next::Wait(_) => self.place.keep(self.mark),
-                Next::Fire(ticks, mark) => return Ok(Some(self.batch(&ticks, mark))),
+                Next::Fire(ticks, mark) => {
+                    if ticks.is_empty() || !self.overlaps().await? {
+                        return Ok(Some(self.batch(&ticks, mark)));
+                    }
+                    if self.overlap == Overlap::Skip {
+                        let mark = self.mark.missing(&ticks, mark);
+                        return Ok(Some(self.batch(&[], mark)));
+                    }
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                    // What is due by then is asked for anew.
+                    self.place.keep(self.mark);
+                }
             }
         }
     }
@@ -223,6 +246,7 @@ fn schedule(
         misfire: parameters.misfire,
         limit: parameters.limit,
         deadline_ms: parameters.deadline_ms,
+        at_once: if parameters.overlap == Overlap::Allow { MAX_TICKS } else { 1 },
         ..Schedule::new(rhythm)
     }
 }

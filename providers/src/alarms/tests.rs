@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use evoke_feeds::{
-    Batch, BatchEnd, Deliveries, FeedKey, MemorySink, Registry, Report, ResetTo,
+    Batch, BatchEnd, Deliveries, FeedKey, MemorySink, Registry, Report, ResetTo, Undelivered,
     conformance::TestClock,
 };
 use evoke_schemas::{EntityName, EntityUid, Namespace};
@@ -14,6 +14,11 @@ use super::*;
 const START: i64 = 1_700_000_000_000;
 
 fn context(clock: &Arc<TestClock>) -> FeedContext {
+    context_on(&MemorySink::new(), clock)
+}
+
+/// A context whose trigger's rules are as the sink says.
+fn context_on(sink: &Arc<MemorySink>, clock: &Arc<TestClock>) -> FeedContext {
     FeedContext {
         key: FeedKey { uid: EntityUid([0xab; 16]), generation: 1 },
         namespace: Namespace::new("guest").unwrap(),
@@ -21,7 +26,7 @@ fn context(clock: &Arc<TestClock>) -> FeedContext {
         payload: evoke_schemas::FeedPayload::CloudEvent,
         clock: Arc::clone(clock) as _,
         deliveries: Deliveries::new(
-            MemorySink::new(),
+            Arc::clone(sink) as _,
             Namespace::new("guest").unwrap(),
             EntityName::new("t").unwrap(),
         ),
@@ -38,6 +43,7 @@ fn parameters(period_ms: u64) -> Parameters {
         misfire: schedule::Misfire::Once,
         limit: schedule::DEFAULT_LIMIT,
         deadline_ms: None,
+        overlap: schedule::Overlap::Allow,
         payload: json!({"colour": "red"}).as_object().unwrap().clone(),
         when_ended: WhenEnded::Keep,
     }
@@ -222,10 +228,7 @@ fn parameters_are_refused_with_every_mistake() {
         (json!({"cron": "* * *"}), "`cron`: `* * *` is not a pattern"),
         (json!({"cron": "0 0 30 2 *"}), "never fires"),
         (json!({"cron": "0 0 1 12 *", "dialect": "openwhisk"}), "is not a pattern"),
-        (
-            json!({"cron": "@daily", "jitter": 5}),
-            "`jitter` and `strict` are of the dialect `openwhisk`",
-        ),
+        (json!({"cron": "@daily", "jitter": 5}), "`jitter` and `strict` are of"),
         (json!({"date": 1, "stopDate": 5}), "`date` has neither `startDate` nor `stopDate`"),
     ] {
         let error = check(bad).unwrap_err();
@@ -317,4 +320,71 @@ async fn f27_no_step_of_the_clock_makes_a_tick_twice() {
         }
     }
     assert_eq!(ids.len(), 5);
+}
+
+/// An alarm each second with this policy, pinned, whose last tick is still being delivered.
+async fn overlapping(
+    overlap: schedule::Overlap,
+    misfire: schedule::Misfire,
+) -> (Arc<MemorySink>, Box<dyn Source>) {
+    let (clock, sink) = (TestClock::at(START), MemorySink::new());
+    let parameters = Parameters { overlap, misfire, ..parameters(1_000) };
+    let context = context_on(&sink, &clock);
+    let mut alarm = Alarms::default().open(context, parameters, Start::Fresh).await.unwrap();
+    keep(alarm.as_mut()).await;
+    assert_eq!(keep(alarm.as_mut()).await.events.len(), 1);
+    sink.set_undelivered(Undelivered { open: 1, dead: 0 });
+    (sink, alarm)
+}
+
+fn seconds(batch: &Batch) -> Vec<u64> {
+    let of = |event: &evoke_schemas::Event| {
+        let ms: u64 = event.id.rsplit('-').next().unwrap().parse().unwrap();
+        (ms - u64::try_from(START).unwrap()) / 1_000
+    };
+    batch.events.iter().map(of).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tick_beside_the_former_one_is_skipped_and_counted() {
+    let (sink, mut alarm) = overlapping(schedule::Overlap::Skip, schedule::Misfire::Once).await;
+    for _ in 0..3 {
+        assert_eq!(keep(alarm.as_mut()).await.events, []);
+    }
+    // A dead letter waits for people, and keeps no tick from firing.
+    sink.set_undelivered(Undelivered { open: 0, dead: 1 });
+    let batch = keep(alarm.as_mut()).await;
+    assert_eq!(seconds(&batch), [5]);
+    assert_eq!(batch.events[0].arguments().get("missed"), Some(&json!(3)));
+    assert_eq!(seconds(&keep(alarm.as_mut()).await), [6]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queued_tick_fires_once_the_former_one_is_over() {
+    for (misfire, fires) in [
+        (schedule::Misfire::Once, vec![vec![5], vec![6]]),
+        (schedule::Misfire::All, vec![vec![2], vec![3], vec![4], vec![5], vec![6]]),
+    ] {
+        let (sink, mut alarm) = overlapping(schedule::Overlap::Queue, misfire).await;
+        let over = async {
+            tokio::time::sleep(Duration::from_millis(4_050)).await;
+            sink.set_undelivered(Undelivered::default());
+        };
+        let (first, ()) = tokio::join!(keep(alarm.as_mut()), over);
+        let mut seen = vec![seconds(&first)];
+        while seen.len() < fires.len() {
+            seen.push(seconds(&keep(alarm.as_mut()).await));
+        }
+        assert_eq!(seen, fires, "{misfire:?}: one at a time");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c11_an_openwhisk_trigger_is_fired_with_what_was_stored_alone() {
+    let clock = TestClock::at(START);
+    let context = FeedContext { payload: evoke_schemas::FeedPayload::OpenWhisk, ..context(&clock) };
+    let mut alarm = Alarms::default().open(context, parameters(1_000), Start::Fresh).await.unwrap();
+    keep(alarm.as_mut()).await;
+    let batch = keep(alarm.as_mut()).await;
+    assert_eq!(Value::Object(batch.events[0].arguments()), json!({"colour": "red"}));
 }

@@ -94,7 +94,7 @@ pub(super) fn keep<K: Kind>(entity: K, before: Option<Revision>) -> Change {
 }
 
 /// Makes changes; what somebody else changed meanwhile is a conflict.
-pub(super) async fn apply(hub: &Hub, changes: Vec<Change>) -> Result<Vec<Revision>, ApiError> {
+pub(crate) async fn apply(hub: &Hub, changes: Vec<Change>) -> Result<Vec<Revision>, ApiError> {
     Ok(hub.parts.entities.apply(changes).await?)
 }
 
