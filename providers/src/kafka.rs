@@ -1,20 +1,26 @@
 //! Kafka: an event for each record of topics.
 
+mod classic;
 mod client;
 mod event;
+mod face;
 mod parameters;
 mod position;
+mod produce;
 mod reader;
 mod topics;
 
 use async_trait::async_trait;
 use evoke_feeds::{FeedContext, Fields, Provider, ResetTo, Source, SourceError, Start};
 
+pub use classic::RECORDS_TYPE;
 use client::Client;
 pub use event::RECORD_TYPE;
+pub use face::{PACKAGE, feed_actions};
 pub use parameters::Parameters;
 use parameters::StartFrom;
 use position::Position;
+pub use produce::native_actions;
 use reader::Reader;
 
 /// The provider `kafka`.

@@ -35,6 +35,8 @@ pub fn packages() -> Vec<PackageCard> {
         PackageCard { name: "cloudant", description: couchdb::PACKAGE },
         #[cfg(feature = "couchdb")]
         PackageCard { name: "couchdb", description: couchdb::PACKAGE },
+        #[cfg(feature = "kafka")]
+        PackageCard { name: "messaging", description: kafka::PACKAGE },
     ]
 }
 
@@ -44,6 +46,8 @@ pub fn feed_actions() -> Vec<Arc<dyn FeedAction>> {
     let mut actions: Vec<Arc<dyn FeedAction>> = alarms::feed_actions().collect();
     #[cfg(feature = "couchdb")]
     actions.extend(couchdb::feed_actions());
+    #[cfg(feature = "kafka")]
+    actions.extend(kafka::feed_actions());
     actions
 }
 
@@ -55,5 +59,7 @@ pub fn native_actions() -> Result<Vec<Arc<dyn NativeAction>>, Box<dyn std::error
     let mut actions: Vec<Arc<dyn NativeAction>> = Vec::new();
     #[cfg(feature = "couchdb")]
     actions.extend(couchdb::native_actions()?);
+    #[cfg(feature = "kafka")]
+    actions.extend(kafka::native_actions());
     Ok(actions)
 }

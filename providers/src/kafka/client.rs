@@ -17,7 +17,7 @@ use rdkafka::{
 use serde_json::{Value, json};
 
 use super::{
-    parameters::{Parameters, StartFrom},
+    parameters::{Parameters, Sasl, StartFrom, Tls},
     position::{Partitions, Position},
     topics::Topics,
 };
@@ -219,14 +219,20 @@ fn config(feed: &FeedContext, parameters: &Parameters) -> ClientConfig {
         .set("socket.keepalive.enable", "true")
         .set("socket.timeout.ms", "20000")
         .set("log_level", "4");
-    let protocol = match (&parameters.tls, &parameters.sasl) {
+    secure(&mut config, parameters.tls.as_ref(), parameters.sasl.as_ref());
+    config
+}
+
+/// How client and brokers know each other.
+pub(super) fn secure(config: &mut ClientConfig, tls: Option<&Tls>, sasl: Option<&Sasl>) {
+    let protocol = match (tls, sasl) {
         (None, None) => "plaintext",
         (Some(_), None) => "ssl",
         (None, Some(_)) => "sasl_plaintext",
         (Some(_), Some(_)) => "sasl_ssl",
     };
     config.set("security.protocol", protocol);
-    if let Some(tls) = &parameters.tls {
+    if let Some(tls) = tls {
         let secret = |secret: &Option<evoke_schemas::Secret>| {
             secret.as_ref().map(|secret| secret.reveal().to_owned())
         };
@@ -241,13 +247,12 @@ fn config(feed: &FeedContext, parameters: &Parameters) -> ClientConfig {
             }
         }
     }
-    if let Some(sasl) = &parameters.sasl {
+    if let Some(sasl) = sasl {
         config
             .set("sasl.mechanism", sasl.mechanism.name())
             .set("sasl.username", &sasl.username)
             .set("sasl.password", sasl.password.reveal());
     }
-    config
 }
 
 fn isolation(parameters: &Parameters) -> &'static str {
@@ -391,7 +396,7 @@ impl Teller {
     }
 }
 
-fn is_refusal(code: RDKafkaErrorCode) -> bool {
+pub(super) fn is_refusal(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
         RDKafkaErrorCode::Authentication

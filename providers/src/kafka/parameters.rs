@@ -210,7 +210,7 @@ fn read_bounds(value: &Value) -> Option<Bounds> {
 }
 
 /// Texts of an array, or of one text between commas.
-fn names(value: &Value, is_good: fn(&str) -> bool) -> Option<Vec<String>> {
+pub(super) fn names(value: &Value, is_good: fn(&str) -> bool) -> Option<Vec<String>> {
     let names: Vec<String> = match value {
         Value::String(text) => text.split(',').map(|name| name.trim().to_owned()).collect(),
         other => Vec::deserialize(other).ok()?,
@@ -219,7 +219,7 @@ fn names(value: &Value, is_good: fn(&str) -> bool) -> Option<Vec<String>> {
     good.then_some(names)
 }
 
-fn is_broker(text: &str) -> bool {
+pub(super) fn is_broker(text: &str) -> bool {
     let parts = text.rsplit_once(':');
     parts.is_some_and(|(host, port)| {
         !host.is_empty()
@@ -228,7 +228,7 @@ fn is_broker(text: &str) -> bool {
     })
 }
 
-fn is_topic(name: &str) -> bool {
+pub(super) fn is_topic(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     (1..=249).contains(&name.len()) && name.chars().all(allowed)
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, mem, time::Duration};
 
 use async_trait::async_trait;
 use evoke_feeds::{Batch, BatchEnd, FeedContext, Source, SourceError};
-use evoke_schemas::Event;
+use evoke_schemas::{Event, FeedPayload};
 use futures::FutureExt as _;
 use rdkafka::{
     Offset, TopicPartitionList,
@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use super::{
+    classic::Gathering,
     client::{Client, Found, plain},
     event::Record,
     parameters::Parameters,
@@ -50,6 +51,9 @@ pub(super) struct Reader {
 #[derive(Debug, Default)]
 struct Gathered {
     events: Vec<Event>,
+    /// Records of which no event is made yet.
+    classic: Gathering,
+    records: usize,
     set_aside: BTreeMap<usize, String>,
     bytes: usize,
     /// When the batch goes at the latest.
@@ -87,14 +91,21 @@ impl Reader {
     /// Takes a record in.
     fn take(&mut self, record: &Record) {
         self.ahead.read(&record.topic, record.partition, record.offset);
-        let (event, refused) = record.event(&self.ahead, &self.parameters);
-        let Gathered { events, set_aside, bytes, until } = &mut self.gathered;
-        if let Some(why) = refused {
-            set_aside.insert(events.len(), why);
-        } else {
+        let Gathered { events, classic, records, set_aside, bytes, until } = &mut self.gathered;
+        let made = match self.feed.payload {
+            FeedPayload::CloudEvent => vec![record.event(&self.ahead, &self.parameters)],
+            FeedPayload::OpenWhisk => classic.take(record, &self.ahead, &self.parameters),
+        };
+        if !made.iter().any(|(_, refused)| refused.is_some()) {
             *bytes += record.size();
         }
-        events.push(event);
+        for (event, refused) in made {
+            if let Some(why) = refused {
+                set_aside.insert(events.len(), why);
+            }
+            events.push(event);
+        }
+        *records += 1;
         let wait = Duration::from_millis(self.parameters.batch.max_wait_ms);
         until.get_or_insert_with(|| Instant::now() + wait);
     }
@@ -102,8 +113,8 @@ impl Reader {
     /// Whether the batch goes now.
     fn is_full(&self) -> bool {
         let bounds = &self.parameters.batch;
-        let Gathered { events, bytes, until, .. } = &self.gathered;
-        events.len() >= bounds.max_messages
+        let Gathered { records, bytes, until, .. } = &self.gathered;
+        *records >= bounds.max_messages
             || *bytes >= bounds.max_bytes
             || until.is_some_and(|until| until <= Instant::now())
     }
@@ -112,8 +123,7 @@ impl Reader {
     fn take_what_is_there(&mut self) -> Result<(), SourceError> {
         let consumer = self.client.consumer()?;
         let bounds = self.parameters.batch;
-        while self.gathered.events.len() < bounds.max_messages
-            && self.gathered.bytes < bounds.max_bytes
+        while self.gathered.records < bounds.max_messages && self.gathered.bytes < bounds.max_bytes
         {
             match consumer.recv().now_or_never() {
                 Some(Ok(message)) => self.take(&Record::of(&message)),
@@ -164,7 +174,8 @@ impl Reader {
     }
 
     fn batch(&mut self) -> Batch {
-        let Gathered { events, set_aside, .. } = mem::take(&mut self.gathered);
+        let Gathered { mut events, mut classic, set_aside, .. } = mem::take(&mut self.gathered);
+        events.extend(classic.end());
         let position = serde_json::json!(self.ahead).to_string();
         Batch { events, set_aside, position: position.into() }
     }
