@@ -12,6 +12,8 @@ mod conforms;
 mod contents;
 #[path = "kafka/faults.rs"]
 mod faults;
+#[path = "kafka/openwhisk.rs"]
+mod openwhisk;
 #[path = "kafka/positions.rs"]
 mod positions;
 #[path = "kafka/rig.rs"]

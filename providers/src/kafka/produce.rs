@@ -239,6 +239,8 @@ impl Producer {
             .set("enable.idempotence", "true")
             .set("linger.ms", "0")
             .set("message.timeout.ms", within)
+            // A topic that is missing is told soon.
+            .set("topic.metadata.propagation.max.ms", "3000")
             .set("allow.auto.create.topics", "false")
             .set("log_level", "4");
         secure(&mut config, target.tls.as_ref(), target.sasl.as_ref());

@@ -31,6 +31,7 @@ pub(crate) struct Rig {
     producer: FutureProducer,
     generation: AtomicU64,
     numbers: AtomicUsize,
+    feed_action: Option<String>,
 }
 
 impl Rig {
@@ -55,6 +56,7 @@ impl Rig {
             producer,
             generation: AtomicU64::new(0),
             numbers: AtomicUsize::new(0),
+            feed_action: None,
         }
     }
 
@@ -71,6 +73,11 @@ impl Rig {
     /// The same topic, with a producer that knows its present partitions.
     pub(crate) fn producing_anew(self) -> Self {
         Self { producer: self.broker.producer(), ..self }
+    }
+
+    /// The same topic, with a feed that OpenWhisk's clients made.
+    pub(crate) fn openwhisk(self) -> Self {
+        Self { feed_action: Some("messaging/kafkaFeed".to_owned()), ..self }
     }
 
     /// The same topic, with a hub that knows nothing yet.
@@ -118,7 +125,7 @@ impl Rig {
             provider: "kafka".to_owned(),
             trigger: EntityName::new("received").unwrap(),
             parameters: self.parameters(more),
-            feed_action: None,
+            feed_action: self.feed_action.clone(),
             paused,
             reset,
             updated: 0,
