@@ -52,7 +52,7 @@ fn update_drains_the_old_task_before_the_new_one_starts() {
 }
 
 #[test]
-fn of_two_updates_during_a_drain_only_the_last_starts() {
+fn f25_of_two_updates_during_a_drain_only_the_last_starts() {
     check(
         &[(0, want(1)), (5, want(2)), (6, want(3)), (7, Event::Ended(End::Drained))],
         &State::Running { generation: 3, failures: 0 },

@@ -231,7 +231,7 @@ async fn a_panic_is_a_failure_like_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_sink_is_waited_for_as_it_says() {
+async fn f29_a_full_sink_is_waited_for_as_it_says() {
     let bench = Bench::new();
     bench.apply(1, "", false).await;
     bench.until(FeedState::Running).await;
@@ -247,7 +247,7 @@ async fn a_full_sink_is_waited_for_as_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_missing_trigger_is_waited_for_and_named() {
+async fn f6_a_missing_trigger_is_waited_for_and_named() {
     let bench = Bench::new();
     bench.apply(1, "", false).await;
     bench.sink.wait_for_position(UID).await;
@@ -323,7 +323,7 @@ async fn an_unknown_provider_is_named_with_what_there_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_removed_feed_is_nowhere_and_its_position_is_let_go() {
+async fn f12_a_removed_feed_is_nowhere_and_its_position_is_let_go() {
     let bench = Bench::new();
     bench.apply(1, "", false).await;
     bench.sink.wait_for_position(UID).await;

@@ -388,3 +388,19 @@ async fn c11_an_openwhisk_trigger_is_fired_with_what_was_stored_alone() {
     let batch = keep(alarm.as_mut()).await;
     assert_eq!(Value::Object(batch.events[0].arguments()), json!({"colour": "red"}));
 }
+
+#[tokio::test(start_paused = true)]
+async fn c10_an_interval_fires_from_its_start_until_its_stop() {
+    let start_ms = u64::try_from(START).unwrap() + 30_000;
+    let clock = TestClock::at(START);
+    let interval = Parameters {
+        start_ms: Some(start_ms),
+        stop_ms: Some(start_ms + 100_000),
+        ..parameters(60_000)
+    };
+    let mut alarm = Alarms::default().open(context(&clock), interval, Start::Fresh).await.unwrap();
+    keep(alarm.as_mut()).await;
+    assert_eq!(seconds(&keep(alarm.as_mut()).await), [30]);
+    assert_eq!(seconds(&keep(alarm.as_mut()).await), [90]);
+    assert_eq!(alarm.next().await.unwrap(), None, "and no more");
+}

@@ -126,7 +126,7 @@ impl Subject for Couch {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_document_is_one_event_and_an_activation_though_all_die() -> Done {
+async fn f16_every_document_is_one_event_and_an_activation_though_all_die() -> Done {
     let course = Course::of(
         Course { records: 300, kills: 5, restarts: 1, between: 2 },
         Course { records: 10_000, kills: 20, restarts: 3, between: 10 },
@@ -139,7 +139,7 @@ async fn every_document_is_one_event_and_an_activation_though_all_die() -> Done 
 }
 
 #[tokio::test]
-async fn a_server_that_is_away_is_told_and_mends_by_itself() -> Done {
+async fn f18_a_server_that_is_away_is_told_and_mends_by_itself() -> Done {
     let mut place = Place::new()?;
     let couch = Couch::start(place.room()).await?;
     let (hub, caller) = place.start().await?;

@@ -4,6 +4,7 @@ mod aside;
 mod cases;
 mod crashes;
 mod marks;
+mod outages;
 mod parts;
 
 use std::collections::{BTreeSet, VecDeque};

@@ -1,5 +1,7 @@
 //! The whole engine on a log in memory: fire, run, record, outcome; start again; stop.
 
+mod feeds;
+
 use std::{
     collections::VecDeque,
     path::PathBuf,
