@@ -8,6 +8,7 @@ mod parameters;
 mod position;
 mod produce;
 mod reader;
+mod tokens;
 mod topics;
 
 use async_trait::async_trait;
@@ -52,7 +53,7 @@ impl Provider for Kafka {
                 let position: Position = stored.map_err(|error| {
                     SourceError::Fatal(format!("the stored position is unreadable: {error}"))
                 })?;
-                let client = Client::new(&feed, &parameters)?;
+                let client = Client::open(&feed, &parameters).await?;
                 return Ok(Box::new(Reader::new(feed, client, parameters, position, true)?));
             }
             Start::Fresh => (parameters.start_from.clone(), 0),
@@ -63,7 +64,7 @@ impl Provider for Kafka {
                 (parameters::offsets(&value).map_err(SourceError::Fatal)?, generation)
             }
         };
-        let client = Client::new(&feed, &parameters)?;
+        let client = Client::open(&feed, &parameters).await?;
         let position = client.pin(&parameters.topics, from, generation).await?;
         Ok(Box::new(Reader::new(feed, client, parameters, position, false)?))
     }

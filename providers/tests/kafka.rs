@@ -12,6 +12,8 @@ mod conforms;
 mod contents;
 #[path = "kafka/faults.rs"]
 mod faults;
+#[path = "kafka/identity.rs"]
+mod identity;
 #[path = "kafka/openwhisk.rs"]
 mod openwhisk;
 #[path = "kafka/positions.rs"]

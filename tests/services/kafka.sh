@@ -4,8 +4,8 @@
 # usage: kafka.sh install | start | stop [keep] | status | tool CLASS ARGUMENT…
 #   KAFKA_PORT  port (9092)      KAFKA_RUN  folder of its data (a folder of the port in /tmp)
 #   SERVICES    where services are installed (target/services of this repository)
-# Beside the port it speaks SASL_SSL/PLAIN (alice, alice-secret) on the port that stands in $KAFKA_RUN/sasl-port; its
-# authority is in $KAFKA_RUN/certs/ca.pem.
+# Beside the port it speaks SASL_SSL on the port that stands in $KAFKA_RUN/sasl-port: PLAIN and SCRAM (alice,
+# alice-secret), and OAUTHBEARER with unsigned tokens. Its authority is in $KAFKA_RUN/certs/ca.pem.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(cd "$HERE/../.." && pwd)
@@ -61,12 +61,15 @@ advertised.listeners=PLAINTEXT://127.0.0.1:$PORT,SASL_SSL://127.0.0.1:$sasl
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
-sasl.enabled.mechanisms=PLAIN
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
 ssl.keystore.type=PKCS12
 ssl.keystore.location=$RUN/certs/server.p12
 ssl.keystore.password=changeit
 ssl.client.auth=none
 listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_alice="alice-secret";
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl_ssl.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";
 log.dirs=$RUN/data
 num.partitions=1
 default.replication.factor=1
@@ -102,7 +105,9 @@ start() {
   if [ -e "$RUN/pid" ] && kill -0 "$(cat "$RUN/pid")" 2>/dev/null; then return 0; fi
   configure
   if [ ! -e "$RUN/data/meta.properties" ]; then
-    tool kafka.tools.StorageTool format -t $CLUSTER -c "$RUN/server.properties" >"$RUN/format.log" 2>&1
+    tool kafka.tools.StorageTool format -t $CLUSTER -c "$RUN/server.properties" \
+      --add-scram 'SCRAM-SHA-256=[name=alice,password=alice-secret]' \
+      --add-scram 'SCRAM-SHA-512=[name=alice,password=alice-secret]' >"$RUN/format.log" 2>&1
   fi
   : >"$RUN/server.log"
   setsid java -Xms128m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \

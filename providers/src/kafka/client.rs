@@ -10,6 +10,7 @@ use std::{
 use evoke_feeds::{FeedContext, Report, SourceError};
 use rdkafka::{
     ClientConfig, ClientContext, Offset, Statistics, TopicPartitionList,
+    client::OAuthToken,
     config::RDKafkaLogLevel,
     consumer::{Consumer as _, ConsumerContext, StreamConsumer},
     error::{KafkaError, RDKafkaErrorCode},
@@ -17,8 +18,9 @@ use rdkafka::{
 use serde_json::{Value, json};
 
 use super::{
-    parameters::{Parameters, Sasl, StartFrom, Tls},
+    parameters::{Parameters, Password, Sasl, StartFrom, Tls},
     position::{Partitions, Position},
+    tokens::Tokens,
     topics::Topics,
 };
 
@@ -53,6 +55,7 @@ pub(super) struct Teller(Arc<Heard>);
 #[derive(Debug)]
 struct Heard {
     report: Report,
+    tokens: Option<Tokens>,
     state: Mutex<State>,
 }
 
@@ -82,9 +85,17 @@ pub(super) type Found = BTreeMap<String, Vec<i32>>;
 // === impl Client ===
 
 impl Client {
-    pub(super) fn new(feed: &FeedContext, parameters: &Parameters) -> Result<Self, SourceError> {
+    pub(super) async fn open(
+        feed: &FeedContext,
+        parameters: &Parameters,
+    ) -> Result<Self, SourceError> {
+        let tokens = match &parameters.sasl {
+            Some(Sasl::OAuth(oauth)) => Some(Tokens::open(oauth).await?),
+            _ => None,
+        };
         let teller = Teller(Arc::new(Heard {
             report: feed.report.clone(),
+            tokens,
             state: Mutex::new(State::default()),
         }));
         let config = config(feed, parameters);
@@ -248,10 +259,10 @@ pub(super) fn secure(config: &mut ClientConfig, tls: Option<&Tls>, sasl: Option<
         }
     }
     if let Some(sasl) = sasl {
-        config
-            .set("sasl.mechanism", sasl.mechanism.name())
-            .set("sasl.username", &sasl.username)
-            .set("sasl.password", sasl.password.reveal());
+        config.set("sasl.mechanism", sasl.mechanism());
+        if let Some(Password { username, password }) = sasl.password() {
+            config.set("sasl.username", username).set("sasl.password", password.reveal());
+        }
     }
 }
 
@@ -409,6 +420,16 @@ pub(super) fn is_refusal(code: RDKafkaErrorCode) -> bool {
 }
 
 impl ClientContext for Teller {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(
+        &self,
+        _config: Option<&str>,
+    ) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        let tokens = self.0.tokens.as_ref();
+        tokens.map(Tokens::newest).ok_or_else(|| "the feed has no tokens".into())
+    }
+
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(facility, message, "librdkafka");
     }

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{
     position::Partitions,
+    tokens::OAuth,
     topics::{Pattern, Topics},
 };
 
@@ -97,31 +98,45 @@ pub(super) struct Tls {
 
 /// Who the feed is.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "mechanism")]
+pub(super) enum Sasl {
+    #[serde(rename = "PLAIN")]
+    Plain(Password),
+    #[serde(rename = "SCRAM-SHA-256")]
+    Scram256(Password),
+    #[serde(rename = "SCRAM-SHA-512")]
+    Scram512(Password),
+    #[serde(rename = "OAUTHBEARER")]
+    OAuth(OAuth),
+}
+
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Sasl {
-    pub(super) mechanism: Mechanism,
+pub(super) struct Password {
     pub(super) username: String,
     pub(super) password: Secret,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub(super) enum Mechanism {
-    #[serde(rename = "PLAIN")]
-    Plain,
-    #[serde(rename = "SCRAM-SHA-256")]
-    Scram256,
-    #[serde(rename = "SCRAM-SHA-512")]
-    Scram512,
-}
+// === impl Sasl ===
 
-// === impl Mechanism ===
-
-impl Mechanism {
-    pub(super) fn name(self) -> &'static str {
+impl Sasl {
+    /// The mechanism's name, as Kafka has it.
+    pub(super) fn mechanism(&self) -> &'static str {
         match self {
-            Self::Plain => "PLAIN",
-            Self::Scram256 => "SCRAM-SHA-256",
-            Self::Scram512 => "SCRAM-SHA-512",
+            Self::Plain(_) => "PLAIN",
+            Self::Scram256(_) => "SCRAM-SHA-256",
+            Self::Scram512(_) => "SCRAM-SHA-512",
+            Self::OAuth(_) => "OAUTHBEARER",
+        }
+    }
+
+    /// The password, where it is one.
+    pub(super) fn password(&self) -> Option<&Password> {
+        match self {
+            Self::Plain(password) | Self::Scram256(password) | Self::Scram512(password) => {
+                Some(password)
+            }
+            Self::OAuth(_) => None,
         }
     }
 }
@@ -155,7 +170,7 @@ impl Parameters {
                 _ => None,
             });
         let tls = read_tls(fields);
-        let want = "{\"mechanism\": `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`, \"username\", \"password\"}";
+        let want = "{\"mechanism\": `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`, \"username\", \"password\"}, or {\"mechanism\": `OAUTHBEARER`, \"tokenUrl\", \"clientId\", \"clientSecret\", \"scope\"}";
         let sasl = fields.optional("sasl", want);
         Some(Self {
             brokers: brokers?,

@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use super::{
     client::{is_refusal, plain, secure},
-    parameters::{Mechanism, Sasl, Tls, is_broker, is_topic, names},
+    parameters::{Password, Sasl, Tls, is_broker, is_topic, names},
 };
 
 /// Producers that are kept for the next call; the one longest unused goes.
@@ -143,11 +143,10 @@ impl Produce {
             text.map(str::to_owned).ok_or_else(|| format!("`{name}` must be text"))
         };
         let sasl = if self.secured {
-            Some(Sasl {
-                mechanism: Mechanism::Plain,
+            Some(Sasl::Plain(Password {
                 username: text("user")?,
                 password: Secret::new(text("password")?),
-            })
+            }))
         } else {
             None
         };
@@ -215,8 +214,8 @@ impl Target {
     fn is(&self, other: &Self) -> bool {
         let secret = |secret: &Option<Secret>| secret.as_ref().map(|it| it.reveal().to_owned());
         let sasl = |target: &Self| {
-            let sasl = target.sasl.as_ref();
-            sasl.map(|sasl| (sasl.username.clone(), sasl.password.reveal().to_owned()))
+            let password = target.sasl.as_ref().and_then(Sasl::password);
+            password.map(|it| (it.username.clone(), it.password.reveal().to_owned()))
         };
         let tls = |target: &Self| {
             let tls = target.tls.as_ref();
