@@ -53,8 +53,9 @@ pub(crate) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
         stop.clone(),
     ));
     tasks.spawn(delete_ended(Arc::clone(&parts.hub), stop.clone()));
-    directory.keep_address(address, settings.tls.is_some())?;
+    // Who finds the address finds a hub that is ready.
     parts.hub.set_ready();
+    directory.keep_address(address, settings.tls.is_some())?;
     tracing::info!(%address, data = %directory.path().display(), "ready");
     let shown = show(&settings, &directory, address, stop.clone());
     let failed = until_end(signals, &parts, shown).await;

@@ -8,6 +8,7 @@ mod parameters;
 mod position;
 mod produce;
 mod reader;
+mod sink;
 mod tokens;
 mod topics;
 

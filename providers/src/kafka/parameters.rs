@@ -117,6 +117,21 @@ pub(super) struct Password {
     pub(super) password: Secret,
 }
 
+// === impl Tls ===
+
+impl Tls {
+    /// As an action is given it; where it is not given, without own settings or not at all.
+    pub(super) fn read(given: Option<&Value>, secured: bool) -> Result<Option<Self>, String> {
+        match given {
+            None | Some(Value::Null) => Ok(secured.then(Self::default)),
+            Some(Value::Bool(wanted)) => Ok(wanted.then(Self::default)),
+            Some(given) => Self::deserialize(given)
+                .map(Some)
+                .map_err(|error| format!("`tls` must be true or an object of PEM texts: {error}")),
+        }
+    }
+}
+
 // === impl Sasl ===
 
 impl Sasl {

@@ -14,17 +14,20 @@ use evoke_feeds::{ActionCard, NativeAction, ParameterCard};
 use evoke_schemas::Secret;
 use rdkafka::{
     ClientConfig, ClientContext,
+    client::OAuthToken,
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
+    message::{Header, OwnedHeaders},
     producer::{FutureProducer, FutureRecord},
 };
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
 use super::{
     client::{is_refusal, plain, secure},
     parameters::{Password, Sasl, Tls, is_broker, is_topic, names},
+    sink::SinkAction,
+    tokens::Tokens,
 };
 
 /// Producers that are kept for the next call; the one longest unused goes.
@@ -32,12 +35,12 @@ const MAX_PRODUCERS: usize = 10;
 /// Longest time until the brokers have a record.
 const WITHIN: Duration = Duration::from_secs(25);
 
-/// The actions `kafkaProduce` and `messageHubProduce`.
+/// The actions `kafkaProduce`, `messageHubProduce` and `kafkaSink`.
 pub fn native_actions() -> impl Iterator<Item = Arc<dyn NativeAction>> {
     let producers = Arc::new(Producers::default());
-    [false, true]
-        .into_iter()
-        .map(move |secured| Arc::new(Produce { secured, producers: Arc::clone(&producers) }) as _)
+    let sink: Arc<dyn NativeAction> = Arc::new(SinkAction(Arc::clone(&producers)));
+    let of = move |secured| Arc::new(Produce { secured, producers: Arc::clone(&producers) }) as _;
+    [false, true].into_iter().map(of).chain([sink])
 }
 
 /// One of the actions.
@@ -50,14 +53,14 @@ struct Produce {
 
 /// Connected producers, those used last at the end.
 #[derive(Debug, Default)]
-struct Producers(Mutex<VecDeque<(Target, Producer)>>);
+pub(super) struct Producers(Mutex<VecDeque<(Target, Producer)>>);
 
 /// Whom to produce to, and as whom.
 #[derive(Clone, Debug)]
-struct Target {
-    brokers: Vec<String>,
-    sasl: Option<Sasl>,
-    tls: Option<Tls>,
+pub(super) struct Target {
+    pub(super) brokers: Vec<String>,
+    pub(super) sasl: Option<Sasl>,
+    pub(super) tls: Option<Tls>,
 }
 
 #[derive(Clone)]
@@ -68,7 +71,10 @@ struct Producer {
 
 /// Hears of troubles.
 #[derive(Debug)]
-struct Ear(watch::Sender<Option<Trouble>>);
+struct Ear {
+    trouble: watch::Sender<Option<Trouble>>,
+    tokens: Option<Tokens>,
+}
 
 #[derive(Clone, Debug)]
 struct Trouble {
@@ -77,10 +83,11 @@ struct Trouble {
 }
 
 /// What is to be produced.
-struct Wanted {
-    topic: String,
-    key: Option<Vec<u8>>,
-    value: Vec<u8>,
+pub(super) struct Wanted {
+    pub(super) topic: String,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) value: Vec<u8>,
+    pub(super) headers: Vec<(String, String)>,
 }
 
 #[async_trait]
@@ -109,13 +116,7 @@ impl NativeAction for Produce {
     async fn run(&self, arguments: Map<String, Value>) -> Result<Map<String, Value>, Value> {
         let target = self.target(&arguments)?;
         let wanted = wanted(&arguments)?;
-        let producer = self.producers.get(&target).map_err(Value::from)?;
-        let sent = producer.send(wanted).await;
-        if sent.is_err() {
-            // Whatever it is, the next call begins anew.
-            self.producers.forget(&target);
-        }
-        sent.map_err(Value::from)
+        self.producers.send(&target, wanted).await.map_err(Value::from)
     }
 }
 
@@ -150,13 +151,7 @@ impl Produce {
         } else {
             None
         };
-        let tls = match arguments.get("tls") {
-            None | Some(Value::Null) => self.secured.then(Tls::default),
-            Some(Value::Bool(wanted)) => wanted.then(Tls::default),
-            Some(given) => Some(Tls::deserialize(given).map_err(|error| {
-                format!("`tls` must be true or an object of PEM texts: {error}")
-            })?),
-        };
+        let tls = Tls::read(arguments.get("tls"), self.secured)?;
         Ok(Target { brokers, sasl, tls })
     }
 }
@@ -179,32 +174,43 @@ fn wanted(arguments: &Map<String, Value>) -> Result<Wanted, Value> {
     };
     let key = bytes("key", "base64DecodeKey")?;
     let value = bytes("value", "base64DecodeValue")?.unwrap_or_default();
-    Ok(Wanted { topic, key, value })
+    Ok(Wanted { topic, key, value, headers: Vec::new() })
 }
 
 // === impl Producers ===
 
 impl Producers {
-    fn get(&self, target: &Target) -> Result<Producer, String> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let producer = match kept.iter().position(|(known, _)| known.is(target)) {
-            Some(place) => kept.remove(place).map(|(_, producer)| producer),
-            None => None,
-        };
-        let producer = match producer {
+    /// Produces the record, and returns when the brokers have it.
+    pub(super) async fn send(
+        &self,
+        target: &Target,
+        wanted: Wanted,
+    ) -> Result<Map<String, Value>, String> {
+        let producer = match self.kept(target) {
             Some(producer) => producer,
-            None => Producer::new(target)?,
+            None => Producer::open(target).await?,
         };
-        while kept.len() >= MAX_PRODUCERS {
-            kept.pop_front();
-        }
-        kept.push_back((target.clone(), producer.clone()));
-        Ok(producer)
+        let sent = producer.send(wanted).await;
+        // Only what works is kept: whatever else it is, the next call begins anew.
+        self.keep(target, sent.is_ok().then_some(producer));
+        sent
     }
 
-    fn forget(&self, target: &Target) {
+    fn kept(&self, target: &Target) -> Option<Producer> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = kept.iter().find(|(known, _)| known.is(target));
+        found.map(|(_, producer)| producer.clone())
+    }
+
+    fn keep(&self, target: &Target, producer: Option<Producer>) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|(known, _)| !known.is(target));
+        if let Some(producer) = producer {
+            while kept.len() >= MAX_PRODUCERS {
+                kept.pop_front();
+            }
+            kept.push_back((target.clone(), producer));
+        }
     }
 }
 
@@ -228,7 +234,13 @@ impl Target {
 // === impl Producer ===
 
 impl Producer {
-    fn new(target: &Target) -> Result<Self, String> {
+    async fn open(target: &Target) -> Result<Self, String> {
+        let tokens = match &target.sasl {
+            Some(Sasl::OAuth(oauth)) => {
+                Some(Tokens::open(oauth).await.map_err(|error| error.to_string())?)
+            }
+            _ => None,
+        };
         let mut config = ClientConfig::new();
         let within = WITHIN.as_millis().to_string();
         config
@@ -244,15 +256,19 @@ impl Producer {
             .set("log_level", "4");
         secure(&mut config, target.tls.as_ref(), target.sasl.as_ref());
         let (ear, trouble) = watch::channel(None);
-        let client: FutureProducer<Ear> =
-            config.create_with_context(Ear(ear)).map_err(|error| plain(&error))?;
+        let client: FutureProducer<Ear> = config
+            .create_with_context(Ear { trouble: ear, tokens })
+            .map_err(|error| plain(&error))?;
         Ok(Self { client: Arc::new(client), trouble })
     }
 
     /// Returns when the brokers have the record.
     async fn send(&self, wanted: Wanted) -> Result<Map<String, Value>, String> {
-        let Wanted { topic, key, value } = wanted;
-        let mut record = FutureRecord::to(&topic).payload(&value);
+        let Wanted { topic, key, value, headers } = wanted;
+        let headers = headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| {
+            all.insert(Header { key, value: Some(value) })
+        });
+        let mut record = FutureRecord::to(&topic).payload(&value).headers(headers);
         if let Some(key) = &key {
             record = record.key(key);
         }
@@ -302,6 +318,16 @@ impl Drop for Producer {
 }
 
 impl ClientContext for Ear {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(
+        &self,
+        _config: Option<&str>,
+    ) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        let tokens = self.tokens.as_ref();
+        tokens.map(Tokens::newest).ok_or_else(|| "the producer has no tokens".into())
+    }
+
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(facility, message, "librdkafka");
     }
@@ -310,7 +336,7 @@ impl ClientContext for Ear {
         let code = error.rdkafka_error_code();
         let refused = code.is_some_and(is_refusal);
         let says_less = code == Some(RDKafkaErrorCode::AllBrokersDown);
-        self.0.send_if_modified(|trouble| {
+        self.trouble.send_if_modified(|trouble| {
             let known = trouble.as_ref().is_some_and(|trouble| trouble.refused || says_less);
             if !known {
                 *trouble = Some(Trouble { text: reason.to_owned(), refused });

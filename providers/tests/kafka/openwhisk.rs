@@ -139,3 +139,28 @@ async fn records_are_produced_with_credentials_and_refusals_are_told() {
     let refused = within("the refusal", produce.run(nowhere)).await.unwrap_err();
     assert!(refused.as_str().unwrap().contains("was not produced"), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e8_an_event_that_goes_out_comes_in_again_whole() {
+    let rig = Rig::new(1).await;
+    rig.apply(plain(), false).await;
+    let mut event = Event::new("order-1", "/shop", "order.placed");
+    event.subject = Some("tea & cake".to_owned());
+    event.datacontenttype = Some("application/json".to_owned());
+    for (name, value) in [("traceparent", "00-1-2-01"), ("partitionkey", "c7")] {
+        let value = evoke_schemas::event::Attribute::Text(value.to_owned());
+        event.extensions.insert(name.to_owned(), value);
+    }
+    event.data = Data::Json("{\"count\":2}".into());
+    let mut arguments = event.arguments();
+    arguments.insert("__ce".to_owned(), event.attributes().into());
+    let place = json!({"brokers": [rig.broker.address()], "topic": rig.topic});
+    arguments.insert("kafka".to_owned(), place);
+    let result = within("the sink", action("kafkaSink").run(arguments)).await.unwrap();
+    assert_eq!(result["success"], json!(true));
+    let mut back = rig.events(1).await.remove(0);
+    for place in ["topic", "partition", "offset"] {
+        assert!(back.extensions.remove(place).is_some(), "{place}");
+    }
+    assert_eq!(back, event);
+}
