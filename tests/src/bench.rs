@@ -3,6 +3,7 @@
 //! What varies here by the hour is the disk and the clock, so a row is a ratio of medians over
 //! rounds of one run, never an absolute time alone.
 
+pub mod alarm_rows;
 pub mod client;
 pub mod control;
 pub mod feed_rows;
@@ -10,6 +11,7 @@ pub mod hub;
 pub mod idle_rows;
 pub mod ingest_rows;
 pub mod invoke_rows;
+pub mod kafka_rows;
 pub mod runners;
 pub mod stats;
 pub mod table;

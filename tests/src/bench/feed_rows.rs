@@ -35,6 +35,8 @@ const BETWEEN: Duration = Duration::from_millis(40);
 const ALARMS: usize = 900;
 /// Feeds of one server in that row.
 const DATABASE_FEEDS: usize = 50;
+/// Feeds of one broker in that row.
+const TOPIC_FEEDS: usize = 50;
 /// How long idle feeds are watched.
 const WATCHED: Duration = Duration::from_secs(20);
 /// Longest wait for what was started to be there.
@@ -159,20 +161,15 @@ async fn started(hub: &Hub) -> io::Result<Vec<(String, Duration)>> {
 async fn idle(program: &Path, parent: &Path) -> io::Result<Vec<Row>> {
     let folder = Folder::new(parent, "idle-feeds")?;
     let couch = Service::couch(&folder.0).await.map_err(other)?;
+    let kafka = Service::kafka(&folder.0).await.map_err(other)?;
+    let topic = ["--create", "--topic", "idle"];
+    kafka.tool("org.apache.kafka.tools.TopicCommand", &topic).await.map_err(other)?;
     let server = couch.caller("admin", "secret");
     server.good(Ask::new("PUT", "/timed")).await.map_err(other)?;
     let hub = Hub::start(program, &folder.0.join("data"), &[]).await?;
     hub.node_action("started", STARTED).await?;
     hub.trigger_to("changed", "started").await?;
-    for n in 0..ALARMS {
-        let alarm = json!({
-            "provider": "alarms", "trigger": "changed", "parameters": {"every": "20h"},
-        });
-        put_feed(&hub, &format!("alarm{n}"), &alarm).await?;
-    }
-    for n in 0..DATABASE_FEEDS {
-        put_feed(&hub, &format!("couch{n}"), &database_feed(couch.port, "changed")).await?;
-    }
+    many_feeds(&hub, &couch, &kafka).await?;
     // What making them cost is over.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let before = hub.processor_time()?;
@@ -183,7 +180,7 @@ async fn idle(program: &Path, parent: &Path) -> io::Result<Vec<Row>> {
     let resident = hub.resident()? as f64 / 1e6;
     Ok(vec![
         Row {
-            what: "900 alarms, 50 CouchDB feeds on one server, idle: memory",
+            what: "900 alarms, 50 CouchDB feeds, 50 Kafka feeds, idle: memory",
             target: "<= 250 MB",
             measured: format!("{resident:.0} MB"),
             control: "none".to_owned(),
@@ -197,6 +194,24 @@ async fn idle(program: &Path, parent: &Path) -> io::Result<Vec<Row>> {
             score: 5.0 / share.max(0.01),
         },
     ])
+}
+
+async fn many_feeds(hub: &Hub, couch: &Service, kafka: &Service) -> io::Result<()> {
+    for n in 0..ALARMS {
+        let alarm = json!({
+            "provider": "alarms", "trigger": "changed", "parameters": {"every": "20h"},
+        });
+        put_feed(hub, &format!("alarm{n}"), &alarm).await?;
+    }
+    for n in 0..DATABASE_FEEDS {
+        put_feed(hub, &format!("couch{n}"), &database_feed(couch.port, "changed")).await?;
+    }
+    for n in 0..TOPIC_FEEDS {
+        let feed = json!({"provider": "kafka", "trigger": "changed",
+            "parameters": {"brokers": kafka.address(), "topic": "idle"}});
+        put_feed(hub, &format!("kafka{n}"), &feed).await?;
+    }
+    Ok(())
 }
 
 async fn put_feed(hub: &Hub, name: &str, feed: &Value) -> io::Result<()> {

@@ -5,9 +5,15 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use evoke_tests::bench::{control, feed_rows, idle_rows, ingest_rows, invoke_rows, table};
+use evoke_tests::bench::{
+    alarm_rows, control, feed_rows, idle_rows, ingest_rows, invoke_rows, kafka_rows, table,
+};
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
@@ -49,11 +55,18 @@ async fn bench(arguments: &[String]) -> io::Result<()> {
         rows.extend(ingest_rows::rows(&program, &parent).await?);
     }
     if wanted("feeds") {
-        rows.extend(feed_rows::rows(&program, &parent).await?);
+        rows.extend(feeds(&program, &parent).await?);
     }
     if wanted("restart") {
         rows.push(idle_rows::restart(&program, &parent).await?);
     }
     print!("{}", table::render(&rows));
     Ok(())
+}
+
+async fn feeds(program: &Path, parent: &Path) -> io::Result<Vec<table::Row>> {
+    let mut rows = alarm_rows::rows(program, parent).await?;
+    rows.extend(kafka_rows::rows(program, parent).await?);
+    rows.extend(feed_rows::rows(program, parent).await?);
+    Ok(rows)
 }
