@@ -16,6 +16,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
 use super::{
     parameters::{Parameters, Password, Sasl, StartFrom, Tls},
@@ -24,6 +25,8 @@ use super::{
     topics::Topics,
 };
 
+/// Longest wait for a connection to a broker.
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// Longest wait for an answer of the brokers.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How often the client tells of itself. Unit: milliseconds.
@@ -89,6 +92,7 @@ impl Client {
         feed: &FeedContext,
         parameters: &Parameters,
     ) -> Result<Self, SourceError> {
+        reach(&parameters.brokers).await?;
         let tokens = match &parameters.sasl {
             Some(Sasl::OAuth(oauth)) => Some(Tokens::open(oauth).await?),
             _ => None,
@@ -222,6 +226,8 @@ fn config(feed: &FeedContext, parameters: &Parameters) -> ClientConfig {
         .set("allow.auto.create.topics", "false")
         .set("isolation.level", isolation(parameters))
         .set("queued.max.messages.kbytes", READ_AHEAD_KB.to_string())
+        // A full queue is looked at again soon: the usual second would be most of a catch-up.
+        .set("fetch.queue.backoff.ms", "5")
         .set("fetch.message.max.bytes", "1048576")
         .set("fetch.wait.max.ms", "500")
         .set("statistics.interval.ms", STATISTICS_MS.to_string())
@@ -232,6 +238,20 @@ fn config(feed: &FeedContext, parameters: &Parameters) -> ClientConfig {
         .set("log_level", "4");
     secure(&mut config, parameters.tls.as_ref(), parameters.sasl.as_ref());
     config
+}
+
+/// Returns where any of the brokers can be reached. A client that cannot reach one costs threads and
+/// keeps calling, and many feeds may wait for one broker.
+async fn reach(brokers: &[String]) -> Result<(), SourceError> {
+    let mut last = String::new();
+    for broker in brokers {
+        match tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect(broker)).await {
+            Ok(Ok(_there)) => return Ok(()),
+            Ok(Err(error)) => last = format!("{broker}: {error}"),
+            Err(_late) => last = format!("{broker} does not answer"),
+        }
+    }
+    Err(SourceError::Retry(format!("no broker can be reached ({last})")))
 }
 
 /// How client and brokers know each other.

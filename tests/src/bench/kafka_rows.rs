@@ -25,7 +25,7 @@ use super::{
 use crate::e2e::service::Service;
 
 /// Records of one round of the row of throughput, each of 1 KiB.
-const RECORDS: usize = 60_000;
+const RECORDS: usize = 180_000;
 const RECORD: usize = 1_024;
 /// Records that are produced together.
 const AT_ONCE: usize = 1_000;
