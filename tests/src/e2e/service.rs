@@ -6,6 +6,7 @@ use std::{
     process::Stdio,
 };
 
+use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::caller::Caller;
@@ -19,7 +20,8 @@ pub struct Service {
     prefix: &'static str,
     /// Where it listens.
     pub port: u16,
-    run: PathBuf,
+    /// Its own, so that it is there for as long as the service.
+    run: TempDir,
 }
 
 impl Service {
@@ -51,7 +53,7 @@ impl Service {
         room: &Path,
     ) -> Result<Self, FaultError> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let run = std::path::absolute(room)?.join(prefix.to_lowercase());
+        let run = tempfile::tempdir_in(std::path::absolute(room)?.parent().unwrap_or(room))?;
         let service = Self { script, prefix, port, run };
         service.again().await?;
         Ok(service)
@@ -97,7 +99,8 @@ impl Service {
     fn script(&self) -> (PathBuf, [(String, String); 2]) {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("services").join(self.script);
         let port = (format!("{}_PORT", self.prefix), self.port.to_string());
-        let run = (format!("{}_RUN", self.prefix), self.run.display().to_string());
+        let run = self.run.path().join("service").display().to_string();
+        let run = (format!("{}_RUN", self.prefix), run);
         (program, [port, run])
     }
 
