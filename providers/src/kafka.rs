@@ -7,6 +7,7 @@ mod face;
 mod parameters;
 mod position;
 mod produce;
+mod reach;
 mod reader;
 mod sink;
 mod tokens;

@@ -5,7 +5,7 @@
 //! the pool of sandboxes. Everything around them is a world made by a seed: a disk that forgets
 //! what was not synced, tears writes at sectors and fills up; clocks that step by hours; clients
 //! that repeat a request until it is acknowledged; functions that fail, hang and vanish;
-//! sandboxes that die; operators who change rules and tend dead letters; and a process that is
+//! sandboxes that die; alarms whose clock is set; operators who change rules and tend dead letters; and a process that is
 //! killed or loses power at any border between two effects.
 //!
 //! ```text
@@ -49,6 +49,7 @@
     reason = "a simulator is a test: what cannot be in it is a defect, and stops it"
 )]
 
+pub mod alarms;
 pub mod bounds;
 pub mod campaign;
 pub mod chance;

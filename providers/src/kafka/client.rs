@@ -16,17 +16,15 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 
 use super::{
     parameters::{Parameters, Password, Sasl, StartFrom, Tls},
     position::{Partitions, Position},
+    reach::reach,
     tokens::Tokens,
     topics::Topics,
 };
 
-/// Longest wait for a connection to a broker.
-const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// Longest wait for an answer of the brokers.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How often the client tells of itself. Unit: milliseconds.
@@ -238,20 +236,6 @@ fn config(feed: &FeedContext, parameters: &Parameters) -> ClientConfig {
         .set("log_level", "4");
     secure(&mut config, parameters.tls.as_ref(), parameters.sasl.as_ref());
     config
-}
-
-/// Returns where any of the brokers can be reached. A client that cannot reach one costs threads and
-/// keeps calling, and many feeds may wait for one broker.
-async fn reach(brokers: &[String]) -> Result<(), SourceError> {
-    let mut last = String::new();
-    for broker in brokers {
-        match tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect(broker)).await {
-            Ok(Ok(_there)) => return Ok(()),
-            Ok(Err(error)) => last = format!("{broker}: {error}"),
-            Err(_late) => last = format!("{broker} does not answer"),
-        }
-    }
-    Err(SourceError::Retry(format!("no broker can be reached ({last})")))
 }
 
 /// How client and brokers know each other.

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use evoke_feeds::ResetTo;
 
+use super::alarms;
 use super::chance::Chance;
 use super::clients::Clients;
 use super::clock::Clock;
@@ -76,9 +77,11 @@ pub fn run(seed: u64, keep: bool) -> Verdict {
     world.live();
     let World { mut env, .. } = world;
     env.judge();
+    let mut violations = env.oracle.violations().to_vec();
+    violations.extend(alarms::live(seed, &mut env.tally));
     Verdict {
         seed,
-        violations: env.oracle.violations().to_vec(),
+        violations,
         hash: env.trace.hash(),
         trace: env.trace.text().to_vec(),
         tally: env.tally,
