@@ -1,5 +1,7 @@
 //! The task of one feed: opens its source at the durable position and appends what it yields.
 
+mod refused;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -107,7 +109,7 @@ impl Pump {
     /// Appends, waiting as long as the sink has no room or no trigger.
     async fn send(&self, revision: u64, batch: Batch) -> Result<Sent, SinkError> {
         let has_events = !batch.events.is_empty();
-        let batch = FeedBatch {
+        let mut batch = FeedBatch {
             feed: self.key(),
             revision,
             namespace: self.feed.namespace.clone(),
@@ -124,7 +126,14 @@ impl Pump {
                     self.kept(&batch.position, has_events);
                     return Ok(Sent::Kept { revision: ack.revision });
                 }
-                Err(SinkError::Refused(reason)) => return Ok(Sent::Refused(reason)),
+                // Ends: no event's data can be left out twice.
+                Err(SinkError::Refused { reason, event: Some(event) })
+                    if refused::leave_out_data(&mut batch, event, &reason) =>
+                {
+                    tracing::warn!(feed = %self.feed.name, event, %reason, "event set aside");
+                    continue;
+                }
+                Err(SinkError::Refused { reason, .. }) => return Ok(Sent::Refused(reason)),
                 Err(full @ SinkError::Full { retry_after }) => {
                     (retry_after.clamp(MIN_WAIT, MAX_WAIT), full.to_string())
                 }

@@ -119,9 +119,15 @@ pub enum SinkError {
     /// The trigger is not there: send again when it may have come.
     #[error("trigger `{0}` does not exist")]
     NoTrigger(EntityName),
-    /// The batch can never be taken as it is: the source decides what becomes of it.
-    #[error("batch refused: {0}")]
-    Refused(String),
+    /// The batch can never be taken as it is.
+    #[error("batch refused: {reason}")]
+    Refused {
+        /// Why.
+        reason: String,
+        /// The one event whose fault it is, by its index: without its data the batch may be taken.
+        /// `None` where it is the batch's as a whole: its source decides what becomes of it.
+        event: Option<usize>,
+    },
     /// The log cannot be reached or has failed; the batch may or may not be kept: read the
     /// position again before anything else.
     #[error("the event log is unavailable: {0}")]

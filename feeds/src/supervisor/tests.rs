@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use evoke_schemas::{EntityName, Event, Namespace, Reset, ResetTo};
+use evoke_schemas::{Data, EntityName, Event, Namespace, Reset, ResetTo};
 use serde_json::json;
 use tokio::{sync::watch, time::Instant};
 
@@ -97,7 +97,13 @@ impl Source for CounterSource {
             }
             self.next += 1;
         }
-        let events = (from..self.next).map(|n| Event::new(n.to_string(), "/counter", "count"));
+        let events = (from..self.next).map(|n| {
+            let mut event = Event::new(n.to_string(), "/counter", "count");
+            if self.mode == "large" {
+                event.data = Data::Text(self.mode.clone());
+            }
+            event
+        });
         Ok(Some(Batch::new(events.collect(), self.next.to_string().into())))
     }
 
@@ -264,11 +270,32 @@ async fn a_refused_batch_is_told_to_the_source_which_goes_on() {
     let bench = Bench::new();
     bench.apply(1, "", false).await;
     bench.sink.wait_for_position(UID).await;
-    bench.sink.refuse_next([SinkError::Refused("too large".to_owned())]);
-    bench.available.send_replace(2);
+    let whole = SinkError::Refused { reason: "too large".to_owned(), event: None };
+    // An event that has no data cannot be made any smaller.
+    let bare = SinkError::Refused { reason: "too large".to_owned(), event: Some(0) };
+    bench.sink.refuse_next([whole, bare]);
+    bench.available.send_replace(3);
     bench.sink.wait_for(1).await;
-    assert_eq!(bench.refused.load(Ordering::SeqCst), 1);
-    assert_eq!(bench.sink.events()[0].id, "1");
+    assert_eq!(bench.refused.load(Ordering::SeqCst), 2);
+    assert_eq!(bench.sink.events()[0].id, "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn f7_an_event_that_is_refused_is_kept_without_its_data_and_the_feed_goes_on() {
+    let bench = Bench::new();
+    bench.apply(1, "large", false).await;
+    bench.sink.wait_for_position(UID).await;
+    let refused = SinkError::Refused { reason: "too large".to_owned(), event: Some(0) };
+    bench.sink.refuse_next([refused]);
+    bench.available.send_replace(2);
+    bench.sink.wait_for(2).await;
+    assert_eq!(bench.refused.load(Ordering::SeqCst), 0, "its source need not know");
+    let kept = bench.sink.events();
+    let ids: Vec<&str> = kept.iter().map(|event| event.id.as_str()).collect();
+    assert_eq!(ids, ["0", "1"]);
+    assert_eq!(kept[0].data, Data::None);
+    assert_eq!(kept[0].attribute("databytes").as_deref(), Some("5"));
+    assert_eq!(kept[1].data, Data::Text("large".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]

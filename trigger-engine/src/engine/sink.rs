@@ -113,9 +113,89 @@ fn refusal(error: IngestError) -> SinkError {
             SinkError::Full { retry_after: Duration::from_millis(retry_after_ms) }
         }
         IngestError::Unavailable(cause) => SinkError::Unavailable(cause),
-        error @ (IngestError::EventTooLarge { .. }
-        | IngestError::BatchTooLarge { .. }
+        IngestError::EventTooLarge { index, bytes, limit } => {
+            // The index is told beside it, and means nothing to people later.
+            let reason = format!("the event has {bytes} bytes, at most {limit} are allowed");
+            SinkError::Refused { reason, event: Some(index) }
+        }
+        error @ (IngestError::BatchTooLarge { .. }
         | IngestError::TooManyEvents { .. }
-        | IngestError::TooManyRules { .. }) => SinkError::Refused(error.to_string()),
+        | IngestError::TooManyRules { .. }) => {
+            SinkError::Refused { reason: error.to_string(), event: None }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use evoke_event_log::{MemoryLog, MemoryOptions};
+    use evoke_feeds::FeedKey;
+    use evoke_schemas::{Activation, Data, LogUid};
+
+    use super::*;
+    use crate::{
+        activations::{ActivationSink, ActivationSinkError},
+        config::EngineConfig,
+        engine::{Clock, EngineParts},
+        fixture,
+    };
+
+    #[derive(Debug)]
+    struct Nowhere;
+
+    #[async_trait]
+    impl ActivationSink for Nowhere {
+        async fn stage(&self, _activation: Activation) -> Result<(), ActivationSinkError> {
+            Ok(())
+        }
+
+        async fn flush(&self) -> Result<(), ActivationSinkError> {
+            Ok(())
+        }
+    }
+
+    /// An event of each of these sizes.
+    fn batch(sizes: &[usize]) -> FeedBatch {
+        let event = |bytes: &usize| {
+            let mut event = Event::new(bytes.to_string(), "/s", "t.a");
+            event.data = Data::Text("x".repeat(*bytes));
+            event
+        };
+        FeedBatch {
+            feed: FeedKey { uid: EntityUid([5; 16]), generation: 1 },
+            revision: 0,
+            namespace: fixture::namespace("guest"),
+            trigger: fixture::name("t"),
+            payload: FeedPayload::CloudEvent,
+            events: sizes.iter().map(event).collect(),
+            set_aside: BTreeMap::new(),
+            position: "after".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn f7_a_refusal_names_the_event_whose_fault_it_is() {
+        let mut config = EngineConfig::default();
+        config.ingest.dedup_entries = 1_000;
+        let (one, all) = (config.ingest.event_bytes, config.ingest.batch_bytes);
+        let parts = EngineParts {
+            log: Arc::new(MemoryLog::new(LogUid([4; 16]), MemoryOptions::default())),
+            activations: Arc::new(Nowhere),
+            clock: Clock(Arc::new(|| 1_000)),
+            checkpoints: None,
+        };
+        let engine = Engine::open(parts, config).await.unwrap();
+        engine.put_trigger(fixture::trigger(1, "t", None));
+        let refused = engine.append(&batch(&[1, 2 * one, 2])).await;
+        let Err(SinkError::Refused { reason, event: Some(1) }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!(reason.contains(&format!("at most {one} are allowed")), "{reason}");
+        let refused = engine.append(&batch(&vec![one; all / one + 2])).await;
+        assert!(matches!(refused, Err(SinkError::Refused { event: None, .. })), "{refused:?}");
+        assert_eq!(engine.position(EntityUid([5; 16])).await, Ok(None), "nothing is kept");
+        engine.append(&batch(&[1, 2])).await.unwrap();
     }
 }
