@@ -126,11 +126,10 @@ impl Pump {
                     self.kept(&batch.position, has_events);
                     return Ok(Sent::Kept { revision: ack.revision });
                 }
-                // Ends: no event's data can be left out twice.
                 Err(SinkError::Refused { reason, event: Some(event) })
-                    if refused::leave_out_data(&mut batch, event, &reason) =>
+                    if refused::make_smaller(&mut batch, event, &reason) =>
                 {
-                    tracing::warn!(feed = %self.feed.name, event, %reason, "event set aside");
+                    tracing::warn!(feed = %self.feed.name, event, %reason, "an event is too large");
                     continue;
                 }
                 Err(SinkError::Refused { reason, .. }) => return Ok(Sent::Refused(reason)),

@@ -99,14 +99,40 @@ impl Occasion {
     #[must_use]
     pub fn halves(&self, middle: u32, count: u32) -> (Self, Self) {
         let (of, begin) = match self {
-            Self::Live => ([0; 6], 0),
-            Self::Replay(EntityUid([.., a, b, c, d, e, f])) => ([*a, *b, *c, *d, *e, *f], 0),
+            Self::Live => (LIVE, 0),
+            Self::Replay(uid) => (of_replay(*uid), 0),
             Self::Part(part) => (part.of, part.from),
         };
         let at = |offset: u32| begin.saturating_add(offset);
         let part = |from, to| Self::Part(Part { of, from, to });
         (part(at(0), at(middle)), part(at(middle), at(count)))
     }
+
+    /// Whether this is the replay of this uid, or a part of what it delivers.
+    #[must_use]
+    pub fn is_by(&self, replay: EntityUid) -> bool {
+        match self {
+            Self::Live => false,
+            Self::Replay(uid) => *uid == replay,
+            Self::Part(part) => part.of == of_replay(replay),
+        }
+    }
+}
+
+impl Part {
+    /// Whether it is a part of the event as that came.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.of == LIVE
+    }
+}
+
+/// What tells parts of events as they came apart from those of replays.
+const LIVE: [u8; 6] = [0; 6];
+
+/// The random end of a replay's uid.
+fn of_replay(EntityUid([.., a, b, c, d, e, f]): EntityUid) -> [u8; 6] {
+    [a, b, c, d, e, f]
 }
 
 /// Where uids have their version: no version 7, as those of replays are.
@@ -218,6 +244,9 @@ mod tests {
             }
         }
         assert!(first < second && third < fourth, "the order of the records");
+        let Occasion::Replay(uid) = replay else { panic!("a replay") };
+        let by = all.map(|occasion| occasion.is_by(uid));
+        assert_eq!(by, [false, true, false, false, false, false, true, true]);
         let Occasion::Part(part) = fourth else { panic!("a part") };
         assert_eq!((part.from, part.to), (37, 50));
     }

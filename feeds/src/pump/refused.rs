@@ -8,10 +8,27 @@ use crate::sink::FeedBatch;
 /// Integer of CloudEvents tells it. Unit: bytes.
 const DATA_BYTES: &str = "databytes";
 
+/// Makes of the batch what the sink may take: an event that stands for several records is cut in
+/// two, any other is left without its data. Ends, since no record is cut and no data left out
+/// twice; `false` where nothing can be done: then the batch is refused as a whole.
+pub(super) fn make_smaller(batch: &mut FeedBatch, index: usize, reason: &str) -> bool {
+    cut(batch, index) || leave_out_data(batch, index, reason)
+}
+
+/// The halves of the event take its place.
+fn cut(batch: &mut FeedBatch, index: usize) -> bool {
+    let is_whole = !batch.set_aside.contains_key(&index);
+    let whole = batch.events.get(index).filter(|_| is_whole);
+    let Some(halves) = whole.and_then(evoke_schemas::Event::halves) else { return false };
+    batch.events.splice(index..=index, [halves.first, halves.second]);
+    let behind = batch.set_aside.split_off(&index);
+    batch.set_aside.extend(behind.into_iter().map(|(index, why)| (index + 1, why)));
+    true
+}
+
 /// Leaves of the event what says where it came from, and names it among those set aside: it stays
-/// in its place, so that position and ids are what they were. `false` where nothing can be left
-/// out: then the batch is refused as a whole.
-pub(super) fn leave_out_data(batch: &mut FeedBatch, index: usize, reason: &str) -> bool {
+/// in its place, so that position and ids are what they were.
+fn leave_out_data(batch: &mut FeedBatch, index: usize, reason: &str) -> bool {
     let Some(event) = batch.events.get_mut(index) else { return false };
     let bytes = match &event.data {
         Data::None => return false,
@@ -30,7 +47,8 @@ pub(super) fn leave_out_data(batch: &mut FeedBatch, index: usize, reason: &str) 
 mod tests {
     use std::collections::BTreeMap;
 
-    use evoke_schemas::{EntityName, EntityUid, Event, FeedPayload, Namespace};
+    use evoke_schemas::{EntityName, EntityUid, Event, FeedPayload, Namespace, event::BATCH_OF};
+    use serde_json::json;
 
     use super::*;
     use crate::sink::FeedKey;
@@ -70,6 +88,30 @@ mod tests {
         wanted.events[1] = left;
         wanted.set_aside.insert(1, "too large".to_owned());
         assert_eq!(after, wanted);
+    }
+
+    #[test]
+    fn f7_of_an_event_of_many_records_only_the_one_that_is_too_large_loses_its_data() {
+        let records: Vec<String> = [1, 2, 900, 3, 4].map(|n| "x".repeat(n)).to_vec();
+        let mut whole = event("w", Data::Json(json!({"messages": records}).to_string().into()));
+        whole.extensions.insert(BATCH_OF.to_owned(), Attribute::Text("messages".to_owned()));
+        let mut batch = batch(vec![event("a", Data::None), whole, event("z", Data::None)]);
+        batch.set_aside.insert(2, "the source says so".to_owned());
+        let size = |event: &Event| match &event.data {
+            Data::Json(bytes) => bytes.len(),
+            _ => 0,
+        };
+        let mut refusals = 0;
+        while let Some(index) = batch.events.iter().position(|event| size(event) > 100) {
+            assert!(make_smaller(&mut batch, index, "too large"));
+            refusals += 1;
+        }
+        let ids: Vec<&str> = batch.events.iter().map(|event| event.id.as_str()).collect();
+        assert_eq!(ids, ["a", "w/0-2", "w/2-5/0-1", "w/2-5/1-3", "z"]);
+        assert_eq!(batch.events[2].data, Data::None);
+        let aside: Vec<_> = batch.set_aside.iter().map(|(at, why)| (*at, why.as_str())).collect();
+        assert_eq!(aside, [(2, "too large"), (4, "the source says so")]);
+        assert_eq!(refusals, 3);
     }
 
     #[test]

@@ -97,7 +97,9 @@ impl Deliveries {
         };
         match retry::decide(case, &mut delivery.attempts, verdict) {
             Next::Done(outcome) => self.settle(id, outcome, now_ms),
-            Next::Dead(Reason::Exhausted) if halves.is_some() => self.halve(id, halves, now_ms),
+            Next::Dead(Reason::Exhausted | Reason::Deadline) if halves.is_some() => {
+                self.halve(id, halves, now_ms);
+            }
             Next::Dead(reason) => self.bury(id, reason, now_ms),
             Next::Retry { due_ms } => {
                 delivery.due_ms = due_ms;

@@ -2,7 +2,8 @@
 //! delivered in two halves, and so on, until the one that does harm is alone.
 //!
 //! The halves are parked, each with its copy of the event, in one append with the outcome of the
-//! whole: a crash leaves either the one or the other. They take the whole's place in its key.
+//! whole: a crash leaves either the one or the other. They take the whole's place in its key, and
+//! keep its deadline: behind it each has one attempt, so that no key is held up by the sum of them.
 
 use super::{
     Deliveries, Delivery, State,
@@ -20,7 +21,7 @@ impl Deliveries {
             let delivery = Delivery {
                 rule: whole.rule,
                 accepted_ms: whole.accepted_ms,
-                since_ms: now_ms,
+                since_ms: whole.since_ms,
                 attempts: Attempts::default(),
                 key: whole.key,
                 turn: whole.turn,

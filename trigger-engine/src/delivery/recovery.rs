@@ -159,7 +159,7 @@ impl Deliveries {
         let mut replay = Replay::of(record, Some(position));
         replay.outstanding = former.map(|former| former.outstanding).unwrap_or_default();
         if replay.outstanding.is_empty() {
-            let of = |id: &&DeliveryId| id.occasion == Occasion::Replay(uid);
+            let of = |id: &&DeliveryId| id.occasion.is_by(uid);
             let live = self.table.iter().filter(|(_, it)| it.state.died_ms().is_none());
             replay.outstanding = live.map(|(id, _)| id).filter(of).copied().collect();
         }

@@ -29,10 +29,13 @@ pub(super) struct Replay {
     pub(super) outstanding: BTreeSet<DeliveryId>,
 }
 
-/// Whether a replay to a rule of this trigger delivers the event.
+/// Whether a replay to a rule of this trigger delivers the event. What its feed set aside is sent
+/// again by its dead letter alone.
 #[must_use]
 pub fn qualifies(event: &StoredEvent, replay: &ReplayRecord, trigger: &EntityName) -> bool {
-    event.namespace == replay.namespace && event.triggers.iter().any(|fired| fired.name == *trigger)
+    event.namespace == replay.namespace
+        && event.triggers.iter().any(|fired| fired.name == *trigger)
+        && event.set_aside().is_none()
 }
 
 impl Replay {
@@ -167,8 +170,8 @@ impl Deliveries {
     }
 
     pub(super) fn count_for_replay(&mut self, id: DeliveryId, enters: bool) {
-        let Occasion::Replay(uid) = id.occasion else { return };
         let dead = self.table.get(&id).is_some_and(|delivery| delivery.state.died_ms().is_some());
+        let Some(uid) = self.replay_of(id) else { return };
         let Some(replay) = self.replays.get_mut(&uid) else { return };
         if enters && !dead {
             replay.outstanding.insert(id);
@@ -178,9 +181,18 @@ impl Deliveries {
     }
 
     pub(super) fn is_cancelled(&self, id: DeliveryId) -> bool {
-        let Occasion::Replay(uid) = id.occasion else { return false };
-        let replay = self.replays.get(&uid);
+        let replay = self.replay_of(id).and_then(|uid| self.replays.get(&uid));
         replay.is_some_and(|replay| replay.record.status == ReplayStatus::Cancelled)
+    }
+
+    /// The replay that the delivery, or the whole that it is part of, is by.
+    fn replay_of(&self, id: DeliveryId) -> Option<EntityUid> {
+        match id.occasion {
+            Occasion::Live => None,
+            Occasion::Replay(uid) => Some(uid),
+            Occasion::Part(part) if part.is_live() => None,
+            Occasion::Part(_) => self.replays.keys().copied().find(|uid| id.occasion.is_by(*uid)),
+        }
     }
 
     /// Whether a stretch of the log is being read for a replay.

@@ -17,6 +17,8 @@ fn f7_what_its_feed_set_aside_is_a_dead_letter_that_never_ran() {
     stored.origin = Origin::Feed;
     let why = Attribute::Text("the record is too large".to_owned());
     stored.event.extensions.insert("setaside".to_owned(), why);
+    let trigger = fixture::name("t");
+    assert!(!qualifies(&stored, &cases::replay(1), &trigger), "a replay of its range passes it by");
     let offset = world.write(stream::EVENT, stored.encode());
     let next = world.write(stream::EVENT, event("k", &[1, 2]));
     world.load();
@@ -39,6 +41,7 @@ fn an_attribute_that_others_send_sets_nothing_aside() {
     let mut stored = crate::record::StoredEvent::decode(event("k", &[1])).unwrap();
     let why = Attribute::Text("because".to_owned());
     stored.event.extensions.insert("setaside".to_owned(), why);
+    assert!(qualifies(&stored, &cases::replay(1), &fixture::name("t")));
     let offset = world.write(stream::EVENT, stored.encode());
     world.load();
     assert_eq!(world.starts(live(offset, 1)), 1);

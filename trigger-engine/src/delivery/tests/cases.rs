@@ -278,7 +278,7 @@ fn a_dead_letters_trigger_is_fired_until_that_is_recorded() {
     assert_eq!(announced(&world), 2);
 }
 
-fn replay(to: usize) -> Box<ReplayRecord> {
+pub(super) fn replay(to: usize) -> Box<ReplayRecord> {
     Box::new(ReplayRecord {
         uid: fixture::uid(77),
         namespace: fixture::namespace(GUEST),
@@ -295,7 +295,7 @@ fn replay(to: usize) -> Box<ReplayRecord> {
 }
 
 /// Answers the newest wish to read a range with these events, to the end of the range.
-fn read_range(world: &mut World, offsets: &[u64]) {
+pub(super) fn read_range(world: &mut World, offsets: &[u64]) {
     let found =
         |offset: &u64| RangeMatch { position: at(*offset), accepted_ms: 1, size: 10, key: 0 };
     let matches = offsets.iter().map(found).collect();

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::record::{HalfRecords, StoredEvent};
+use crate::record::{HalfRecords, Reason, StoredEvent};
 
 /// A world whose function fails with every event that holds a record from `poison`.
 struct Poisoned {
@@ -21,6 +21,16 @@ struct Poisoned {
 
 fn rules(ordered: bool) -> [Arc<Rule>; 1] {
     [rule(1, |policy| (policy.ordered, policy.attempts) = (ordered, 1))]
+}
+
+const DEADLINE_MS: u64 = 60_000;
+
+/// An ordered rule whose deadline ends what fails.
+fn impatient() -> [Arc<Rule>; 1] {
+    [rule(1, |policy| {
+        (policy.ordered, policy.attempts) = (true, 1_000);
+        policy.deadline_ms = Some(DEADLINE_MS);
+    })]
 }
 
 /// The record of an event that stands for the records of these numbers.
@@ -40,9 +50,9 @@ fn numbers(event: &StoredEvent) -> Vec<u64> {
 }
 
 impl Poisoned {
-    fn new(ordered: bool, poison: impl IntoIterator<Item = u64>) -> Self {
+    fn new(rules: [Arc<Rule>; 1], poison: impl IntoIterator<Item = u64>) -> Self {
         Self {
-            world: World::with_rules(rules(ordered)),
+            world: World::with_rules(rules),
             poison: poison.into_iter().collect(),
             records: BTreeMap::new(),
             order: Vec::new(),
@@ -117,7 +127,7 @@ impl Poisoned {
 
 #[test]
 fn f9_of_fifty_records_the_one_that_does_harm_ends_alone() {
-    let mut poisoned = Poisoned::new(false, [17]);
+    let mut poisoned = Poisoned::new(rules(false), [17]);
     poisoned.accept(0..50);
     let poisoned = poisoned.finish(50);
     let letters = poisoned.world.core.dead_letters(&fixture::namespace("guest"));
@@ -134,12 +144,64 @@ fn f9_of_fifty_records_the_one_that_does_harm_ends_alone() {
 
 #[test]
 fn f9_halves_of_an_ordered_rule_keep_the_wholes_place() {
-    let mut poisoned = Poisoned::new(true, [3, 12]);
+    let mut poisoned = Poisoned::new(rules(true), [3, 12]);
     poisoned.accept(0..10);
     poisoned.accept(10..20);
     let poisoned = poisoned.finish(20);
     let wanted: Vec<u64> = (0..20).filter(|number| ![3, 12].contains(number)).collect();
     assert_eq!(poisoned.order, wanted);
+}
+
+#[test]
+fn f9_a_deadline_ends_with_the_one_record_too_and_holds_its_key_once() {
+    let mut poisoned = Poisoned::new(impatient(), [5]);
+    poisoned.accept(0..8);
+    let accepted_ms = poisoned.world.now_ms;
+    poisoned.accept(8..10);
+    let poisoned = poisoned.finish(10);
+    let wanted: Vec<u64> = (0..10).filter(|number| *number != 5).collect();
+    assert_eq!(poisoned.order, wanted);
+    let letters = poisoned.world.core.dead_letters(&fixture::namespace("guest"));
+    let reasons: Vec<_> = letters.iter().map(|it| it.held.death.clone().unwrap().reason).collect();
+    assert_eq!(reasons, [Reason::Deadline]);
+    assert_eq!(
+        poisoned.world.now_ms,
+        accepted_ms + DEADLINE_MS,
+        "halves have no time of their own"
+    );
+}
+
+#[test]
+fn halves_of_a_replay_are_cancelled_with_it() {
+    let mut world = World::with_rules(rules(false));
+    let offset = world.write(stream::EVENT, batch(0..4));
+    world.load();
+    world.end(live(offset, 1), Verdict::Success);
+    world.tell(DeliveryInput::CreateReplay { replay: cases::replay(1), ticket: 1 });
+    cases::read_range(&mut world, &[offset]);
+    let whole = *world.running.first().unwrap();
+    let outstanding =
+        |world: &World| world.core.replays(&fixture::namespace("guest"))[0].outstanding;
+    // The halves wait for room while the replay is cancelled.
+    world.tell(DeliveryInput::Capacity(0));
+    world.running.remove(&whole);
+    let halves = Box::new(StoredEvent::decode(batch(0..4)).unwrap().halves().unwrap());
+    world.tell(DeliveryInput::BatchFailed { id: whole, reason: "boom".to_owned(), halves });
+    assert_eq!(outstanding(&world), 2);
+    world.restart(None, &rules(false));
+    assert_eq!(outstanding(&world), 2, "also after a restart");
+    world.tell(DeliveryInput::Capacity(0));
+    let running: Vec<_> = std::mem::take(&mut world.running).into_iter().collect();
+    assert_eq!(running.len(), 2, "a restart gives room");
+    world.tell(DeliveryInput::CancelReplay { uid: fixture::uid(77), ticket: 2 });
+    let [first, second] = running[..] else { panic!("two halves") };
+    let halves = Box::new(StoredEvent::decode(batch(0..2)).unwrap().halves().unwrap());
+    world.tell(DeliveryInput::BatchFailed { id: first, reason: "boom".to_owned(), halves });
+    world.tell(DeliveryInput::AttemptEnded { id: second, verdict: Verdict::Success });
+    world.tell(DeliveryInput::Capacity(9));
+    let cancelled = world.outcomes().iter().filter(|(_, it)| *it == Outcome::Cancelled).count();
+    assert_eq!((cancelled, outstanding(&world)), (2, 0));
+    world.assert_settled();
 }
 
 #[test]
@@ -201,7 +263,7 @@ proptest! {
         poison in prop::collection::btree_set(0..60_u64, 0..6),
         acts in prop::collection::vec(act(), 1..100),
     ) {
-        let mut poisoned = Poisoned::new(ordered, poison);
+        let mut poisoned = Poisoned::new(rules(ordered), poison);
         let (mut checkpoint, mut next) = (None, 0);
         for act in acts {
             let world = &mut poisoned.world;
