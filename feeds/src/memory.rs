@@ -98,6 +98,12 @@ impl MemorySink {
         self.wait_until(|kept| kept.hanging > 0).await;
     }
 
+    /// Appends that hang at the shut sink.
+    #[must_use]
+    pub fn hanging(&self) -> usize {
+        self.kept().hanging
+    }
+
     async fn wait_until(&self, is_so: impl Fn(&Kept) -> bool) {
         let mut changed = self.changed.subscribe();
         while !is_so(&self.kept()) {

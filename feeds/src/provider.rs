@@ -105,11 +105,17 @@ pub trait Source: Send + std::fmt::Debug {
     /// [`SourceError`]: whether to try again.
     async fn next(&mut self) -> Result<Option<Batch>, SourceError>;
 
-    /// Is told how the batch of the last [`Source::next`] ended, before the next is asked for.
+    /// Is told how the oldest batch that it has not been told of ended.
     ///
     /// # Errors
     /// Of a refused batch that the source cannot do without.
     async fn ended(&mut self, end: BatchEnd) -> Result<(), SourceError>;
+
+    /// Most batches that it yields before it is told of the first one's end. A source that says
+    /// more than 1 is read while the disk works; it must know its place after each of them.
+    fn in_flight(&self) -> usize {
+        1
+    }
 }
 
 /// Events of a source with the position after them.

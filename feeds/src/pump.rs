@@ -1,5 +1,6 @@
 //! The task of one feed: opens its source at the durable position and appends what it yields.
 
+mod flights;
 mod refused;
 
 use std::{sync::Arc, time::Duration};
@@ -8,12 +9,13 @@ use bytes::Bytes;
 use evoke_schemas::Feed;
 use tokio_util::sync::CancellationToken;
 
+use self::flights::Flights;
 use crate::{
     lifecycle::{End, backoff_ms},
     provider::{Batch, BatchEnd, FeedContext, Source, SourceError, Start},
     registry::Erased,
     report::StatusCell,
-    sink::{EventSink, FeedBatch, FeedKey, SinkError},
+    sink::{Ack, EventSink, FeedBatch, FeedKey, SinkError},
     status::FeedState,
 };
 
@@ -40,6 +42,17 @@ enum Sent {
     Cancelled,
 }
 
+/// What the end of a batch means.
+enum Ended {
+    Kept,
+    /// The source goes on without it: the batch after those on their way names this revision.
+    Passed {
+        next: u64,
+    },
+    /// The task ends.
+    Task(End),
+}
+
 // === impl Pump ===
 
 impl Pump {
@@ -60,28 +73,88 @@ impl Pump {
         let Some((mut source, mut revision)) = self.open().await? else {
             return Ok(if self.cancel.is_cancelled() { End::Drained } else { End::Superseded });
         };
+        let mut flights = Flights::new(Arc::clone(&self.sink));
         loop {
-            let next = tokio::select! {
+            let has_room = flights.len() < source.in_flight().max(1);
+            tokio::select! {
                 biased;
-                () = self.cancel.cancelled() => return Ok(End::Drained),
-                next = source.next() => next?,
-            };
-            let Some(batch) = next else { return Ok(End::Finished) };
-            self.trace("fetched");
-            match self.send(revision, batch).await {
-                Ok(Sent::Kept { revision: next }) => {
-                    revision = next;
-                    *progressed = true;
-                    self.trace("kept");
-                    source.ended(BatchEnd::Kept).await?;
-                    self.trace("acknowledged");
+                () = self.cancel.cancelled() => {
+                    self.drain(&mut flights, source.as_mut()).await;
+                    return Ok(End::Drained);
                 }
-                Ok(Sent::Refused(reason)) => source.ended(BatchEnd::Refused(reason)).await?,
-                Ok(Sent::Cancelled) => return Ok(End::Drained),
-                Err(SinkError::Superseded) => return Ok(End::Superseded),
-                Err(error) => return Err(SourceError::Retry(error.to_string())),
+                (batch, answer) = flights.ended() => {
+                    let ended = self.settle(batch, answer, source.as_mut(), &mut flights).await?;
+                    match ended {
+                        Ended::Kept => *progressed = true,
+                        Ended::Passed { next } => revision = next,
+                        Ended::Task(end) => return Ok(end),
+                    }
+                }
+                next = source.next(), if has_room => {
+                    let Some(batch) = next? else {
+                        self.drain(&mut flights, source.as_mut()).await;
+                        return Ok(End::Finished);
+                    };
+                    self.trace("fetched");
+                    flights.push(self.batch(revision, batch));
+                    revision += 1;
+                }
             }
         }
+    }
+
+    /// Waits for what is on its way; what is not kept comes again after the position.
+    async fn drain(&self, flights: &mut Flights, source: &mut dyn Source) {
+        while flights.len() > 0 {
+            if let (batch, Ok(ack)) = flights.ended().await {
+                self.sent(&batch, ack);
+                if let Err(error) = source.ended(BatchEnd::Kept).await {
+                    tracing::debug!(feed = %self.feed.name, %error, "told at its end");
+                }
+            }
+        }
+    }
+
+    /// The oldest batch has its answer. Where it was not kept it is sent again until it is, or
+    /// passed over as its source says; those behind it follow.
+    async fn settle(
+        &self,
+        mut batch: FeedBatch,
+        answer: Result<Ack, SinkError>,
+        source: &mut dyn Source,
+        flights: &mut Flights,
+    ) -> Result<Ended, SourceError> {
+        let mut behind = Vec::new();
+        let sent = match answer {
+            Ok(ack) => Ok(self.sent(&batch, ack)),
+            Err(error) => {
+                behind = flights.recall().await;
+                self.send_again(&mut batch, error).await
+            }
+        };
+        let mut revision = batch.revision;
+        let ended = match sent {
+            Ok(Sent::Kept { revision: next }) => {
+                revision = next;
+                self.trace("kept");
+                source.ended(BatchEnd::Kept).await?;
+                self.trace("acknowledged");
+                Ended::Kept
+            }
+            Ok(Sent::Refused(reason)) => {
+                source.ended(BatchEnd::Refused(reason)).await?;
+                Ended::Passed { next: revision + behind.len() as u64 }
+            }
+            Ok(Sent::Cancelled) => return Ok(Ended::Task(End::Drained)),
+            Err(SinkError::Superseded) => return Ok(Ended::Task(End::Superseded)),
+            Err(error) => return Err(SourceError::Retry(error.to_string())),
+        };
+        for mut batch in behind {
+            batch.revision = revision;
+            revision += 1;
+            flights.push(batch);
+        }
+        Ok(ended)
     }
 
     /// The source at the durable position, with the revision that the first append must name;
@@ -106,10 +179,9 @@ impl Pump {
         Ok(Some((source, revision)))
     }
 
-    /// Appends, waiting as long as the sink has no room or no trigger.
-    async fn send(&self, revision: u64, batch: Batch) -> Result<Sent, SinkError> {
-        let has_events = !batch.events.is_empty();
-        let mut batch = FeedBatch {
+    /// A batch as the sink takes it.
+    fn batch(&self, revision: u64, batch: Batch) -> FeedBatch {
+        FeedBatch {
             feed: self.key(),
             revision,
             namespace: self.feed.namespace.clone(),
@@ -118,37 +190,58 @@ impl Pump {
             events: batch.events,
             set_aside: batch.set_aside,
             position: batch.position,
-        };
+        }
+    }
+
+    /// Appends again and again after the error, waiting as long as the sink has no room or no
+    /// trigger.
+    async fn send_again(
+        &self,
+        batch: &mut FeedBatch,
+        mut error: SinkError,
+    ) -> Result<Sent, SinkError> {
         let mut missing = 0;
         loop {
-            let (wait, why) = match self.sink.append(&batch).await {
-                Ok(ack) => {
-                    self.kept(&batch.position, has_events);
-                    return Ok(Sent::Kept { revision: ack.revision });
-                }
-                Err(SinkError::Refused { reason, event: Some(event) })
-                    if refused::make_smaller(&mut batch, event, &reason) =>
+            let wait = match error {
+                SinkError::Refused { ref reason, event: Some(event) }
+                    if refused::make_smaller(batch, event, reason) =>
                 {
                     tracing::warn!(feed = %self.feed.name, event, %reason, "an event is too large");
-                    continue;
+                    None
                 }
-                Err(SinkError::Refused { reason, .. }) => return Ok(Sent::Refused(reason)),
-                Err(full @ SinkError::Full { retry_after }) => {
-                    (retry_after.clamp(MIN_WAIT, MAX_WAIT), full.to_string())
-                }
-                Err(none @ SinkError::NoTrigger(_)) => {
+                SinkError::Refused { reason, .. } => return Ok(Sent::Refused(reason)),
+                SinkError::Full { retry_after } => Some(retry_after.clamp(MIN_WAIT, MAX_WAIT)),
+                SinkError::NoTrigger(_) => {
                     missing += 1;
-                    (Duration::from_millis(backoff_ms(missing)), none.to_string())
+                    Some(Duration::from_millis(backoff_ms(missing)))
                 }
-                Err(end @ (SinkError::Superseded | SinkError::Unavailable(_))) => return Err(end),
+                SinkError::Superseded | SinkError::Unavailable(_) => return Err(error),
             };
-            self.waiting(wait, why);
-            tokio::select! {
-                biased;
-                () = self.cancel.cancelled() => return Ok(Sent::Cancelled),
-                () = tokio::time::sleep(wait) => {}
+            if let Some(wait) = wait
+                && !self.wait(wait, error.to_string()).await
+            {
+                return Ok(Sent::Cancelled);
+            }
+            match self.sink.append(batch).await {
+                Ok(ack) => return Ok(self.sent(batch, ack)),
+                Err(again) => error = again,
             }
         }
+    }
+
+    /// Rests; `false` where the task was told to end meanwhile.
+    async fn wait(&self, wait: Duration, why: String) -> bool {
+        self.waiting(wait, why);
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => false,
+            () = tokio::time::sleep(wait) => true,
+        }
+    }
+
+    fn sent(&self, batch: &FeedBatch, ack: Ack) -> Sent {
+        self.kept(&batch.position, !batch.events.is_empty());
+        Sent::Kept { revision: ack.revision }
     }
 
     /// Each step of each batch, for who wants to know how far a feed was when the hub died.

@@ -1,5 +1,7 @@
 //! Supervision with frozen time: restarts, waiting, draining, statuses.
 
+mod ahead;
+
 use std::{
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -112,6 +114,10 @@ impl Source for CounterSource {
             self.refused.fetch_add(1, Ordering::SeqCst);
         }
         Ok(())
+    }
+
+    fn in_flight(&self) -> usize {
+        if self.mode == "ahead" { 3 } else { 1 }
     }
 }
 

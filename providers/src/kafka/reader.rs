@@ -1,6 +1,10 @@
 //! The source: takes records from the client, in the order of their partitions, into batches.
 
-use std::{collections::BTreeMap, mem, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    mem,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use evoke_feeds::{Batch, BatchEnd, FeedContext, Source, SourceError};
@@ -26,6 +30,10 @@ use super::{
     topics::Topics,
 };
 
+/// Most batches that are on their way to the log.
+const MAX_IN_FLIGHT: usize = 4;
+/// Bytes of records that are on their way to the log, as far as one batch has no more.
+const IN_FLIGHT_BYTES: usize = 4 * 1024 * 1024;
 /// How often the brokers are asked for new topics and partitions.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// The same while a topic is missing.
@@ -39,6 +47,8 @@ pub(super) struct Reader {
     parameters: Parameters,
     /// After the last batch that was kept.
     position: Position,
+    /// After each batch whose end is not told yet.
+    yielded: VecDeque<Position>,
     /// After what is gathered.
     ahead: Position,
     pinned: bool,
@@ -79,6 +89,7 @@ impl Reader {
             feed,
             client,
             parameters,
+            yielded: VecDeque::with_capacity(MAX_IN_FLIGHT),
             ahead: position.clone(),
             position,
             pinned,
@@ -177,6 +188,7 @@ impl Reader {
         let Gathered { mut events, mut classic, set_aside, .. } = mem::take(&mut self.gathered);
         events.extend(classic.end());
         let position = serde_json::json!(self.ahead).to_string();
+        self.yielded.push_back(self.ahead.clone());
         Batch { events, set_aside, position: position.into() }
     }
 
@@ -230,16 +242,23 @@ impl Source for Reader {
             return Err(SourceError::Waiting(reason));
         }
         self.pinned = true;
-        for (topic, partitions) in &self.ahead.topics {
+        let Some(kept) = self.yielded.pop_front() else { return Ok(()) };
+        for (topic, partitions) in &kept.topics {
             for (partition, next) in partitions {
                 if self.position.next(topic, *partition) != Some(*next) {
                     self.client.teller().kept(topic, *partition, *next);
                 }
             }
         }
-        self.position.clone_from(&self.ahead);
+        self.position = kept;
         self.tell_group();
         Ok(())
+    }
+
+    fn in_flight(&self) -> usize {
+        // Nothing may be read before the beginning is kept.
+        let room = IN_FLIGHT_BYTES / self.parameters.batch.max_bytes;
+        if self.pinned { room.clamp(1, MAX_IN_FLIGHT) } else { 1 }
     }
 }
 
