@@ -56,7 +56,7 @@ power-test:
 feed-test:
 	@scripts/setup.sh test
 	cargo build $(CI) -p evoke
-	EVOKE_FULL=1 EVOKE_BIN=$(CURDIR)/$(BIN) cargo test $(CI) -p evoke-tests --test feeds -- --nocapture
+	EVOKE_FULL=1 EVOKE_BIN=$(CURDIR)/$(BIN) cargo test $(CI) -p evoke-tests --test feeds -- --nocapture --include-ignored
 
 ## simulate: SEEDS seeds of the simulator from FROM; a failing one replays by its number.
 SEEDS ?= 10000

@@ -91,13 +91,14 @@ impl Pump {
                     }
                 }
                 next = source.next(), if has_room => {
-                    let Some(batch) = next? else {
-                        self.drain(&mut flights, source.as_mut()).await;
-                        return Ok(End::Finished);
-                    };
-                    self.trace("fetched");
-                    flights.push(self.batch(revision, batch));
-                    revision += 1;
+                    if let Ok(Some(batch)) = next {
+                        self.trace("fetched");
+                        flights.push(self.batch(revision, batch));
+                        revision += 1;
+                        continue;
+                    }
+                    self.drain(&mut flights, source.as_mut()).await;
+                    return next.map(|_none| End::Finished);
                 }
             }
         }
@@ -176,6 +177,7 @@ impl Pump {
             () = self.cancel.cancelled() => return Ok(None),
             source = opening => source?,
         };
+        self.trace("opened");
         Ok(Some((source, revision)))
     }
 

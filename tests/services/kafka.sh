@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# A real Apache Kafka broker (KRaft, one node) on loopback; its jars are fetched once into target/services.
+# A real Apache Kafka broker (KRaft) on loopback; its jars are fetched once into target/services.
 #
-# usage: kafka.sh install | start | stop [keep] | status | tool CLASS ARGUMENT…
+# usage: kafka.sh install | start | stop [keep] | kill | status | tool CLASS ARGUMENT…
 #   KAFKA_PORT  port (9092)      KAFKA_RUN  folder of its data (a folder of the port in /tmp)
+#   KAFKA_VOTERS, KAFKA_NODE     of more than one node: all of them, as 1@127.0.0.1:PORT,2@…, and which this is;
+#                                then nodes start together, and each has a copy of everything
 #   SERVICES    where services are installed (target/services of this repository)
 # Beside the port it speaks SASL_SSL on the port that stands in $KAFKA_RUN/sasl-port: PLAIN and SCRAM (alice,
 # alice-secret), and OAUTHBEARER with unsigned tokens. Its authority is in $KAFKA_RUN/certs/ca.pem.
@@ -12,6 +14,8 @@ ROOT=$(cd "$HERE/../.." && pwd)
 DIST=${SERVICES:-$ROOT/target/services}/kafka
 PORT=${KAFKA_PORT:-9092}
 RUN=${KAFKA_RUN:-/tmp/evoke-kafka-$PORT}
+NODE=${KAFKA_NODE:-1}
+VOTERS=${KAFKA_VOTERS:-}
 VERSION=3.9.1
 CLUSTER=MkU3OEVBNTcwNTJENDM2Qg
 
@@ -49,13 +53,18 @@ certificates() {
 }
 
 configure() {
-  local control sasl
-  control=$(port_of control-port) sasl=$(port_of sasl-port)
+  local control sasl voters copies least
+  sasl=$(port_of sasl-port)
+  if [ -n "$VOTERS" ]; then
+    voters=$VOTERS control=${VOTERS##*"$NODE@127.0.0.1:"} control=${control%%,*} copies=3 least=2
+  else
+    control=$(port_of control-port) voters=$NODE@127.0.0.1:$control copies=1 least=1
+  fi
   certificates
   cat >"$RUN/server.properties" <<PROPERTIES
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:$control
+node.id=$NODE
+controller.quorum.voters=$voters
 listeners=PLAINTEXT://127.0.0.1:$PORT,CONTROLLER://127.0.0.1:$control,SASL_SSL://127.0.0.1:$sasl
 advertised.listeners=PLAINTEXT://127.0.0.1:$PORT,SASL_SSL://127.0.0.1:$sasl
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL
@@ -72,10 +81,11 @@ listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.se
 listener.name.sasl_ssl.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";
 log.dirs=$RUN/data
 num.partitions=1
-default.replication.factor=1
-offsets.topic.replication.factor=1
+default.replication.factor=$copies
+min.insync.replicas=$least
+offsets.topic.replication.factor=$copies
 offsets.topic.num.partitions=1
-transaction.state.log.replication.factor=1
+transaction.state.log.replication.factor=$copies
 transaction.state.log.num.partitions=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
@@ -142,11 +152,18 @@ stop() {
   [ "${1:-}" = keep ] || rm -rf "$RUN"
 }
 
+# At once, as a machine goes; its data stays.
+crash() {
+  kill -9 "$(cat "$RUN/pid")"
+  rm -f "$RUN/pid"
+}
+
 case ${1:-} in
   install) install ;;
   start) start ;;
   stop) stop "${2:-}" ;;
+  kill) crash ;;
   status) kill -0 "$(cat "$RUN/pid" 2>/dev/null)" 2>/dev/null && echo "running on 127.0.0.1:$PORT" ;;
   tool) shift; tool "$@" ;;
-  *) echo "usage: kafka.sh install | start | stop [keep] | status | tool CLASS ARGUMENT…" >&2; exit 2 ;;
+  *) echo "usage: kafka.sh install | start | stop [keep] | kill | status | tool CLASS ARGUMENT…" >&2; exit 2 ;;
 esac

@@ -22,6 +22,8 @@ pub struct Service {
     pub port: u16,
     /// Its own, so that it is there for as long as the service.
     run: TempDir,
+    /// What its script is told beside port and folder.
+    told: Vec<(String, String)>,
 }
 
 impl Service {
@@ -30,7 +32,9 @@ impl Service {
     /// # Errors
     /// It could not be started.
     pub async fn couch(room: &Path) -> Result<Self, FaultError> {
-        Self::start("couch.sh", "COUCH", room).await
+        let service = Self::new("couch.sh", "COUCH", room)?;
+        service.again().await?;
+        Ok(service)
     }
 
     /// A broker of Kafka's, of one node.
@@ -38,7 +42,31 @@ impl Service {
     /// # Errors
     /// It could not be started.
     pub async fn kafka(room: &Path) -> Result<Self, FaultError> {
-        Self::start("kafka.sh", "KAFKA", room).await
+        let service = Self::new("kafka.sh", "KAFKA", room)?;
+        service.again().await?;
+        Ok(service)
+    }
+
+    /// Three brokers of Kafka's that are one cluster; each has a copy of everything.
+    ///
+    /// # Errors
+    /// One could not be started.
+    pub async fn kafka_cluster(room: &Path) -> Result<[Self; 3], FaultError> {
+        let ports = [free_port()?, free_port()?, free_port()?];
+        let voters: Vec<_> =
+            (1..).zip(ports).map(|(node, port)| format!("{node}@127.0.0.1:{port}")).collect();
+        let voters = voters.join(",");
+        let node = |number: u8| {
+            let mut node = Self::new("kafka.sh", "KAFKA", room)?;
+            node.told.push(("KAFKA_VOTERS".to_owned(), voters.clone()));
+            node.told.push(("KAFKA_NODE".to_owned(), number.to_string()));
+            Ok::<_, FaultError>(node)
+        };
+        let nodes = [node(1)?, node(2)?, node(3)?];
+        let [first, second, third] = &nodes;
+        // None is ready before most are there.
+        tokio::try_join!(first.again(), second.again(), third.again())?;
+        Ok(nodes)
     }
 
     /// Where it listens.
@@ -47,16 +75,17 @@ impl Service {
         format!("127.0.0.1:{}", self.port)
     }
 
-    async fn start(
-        script: &'static str,
-        prefix: &'static str,
-        room: &Path,
-    ) -> Result<Self, FaultError> {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+    fn new(script: &'static str, prefix: &'static str, room: &Path) -> Result<Self, FaultError> {
         let run = tempfile::tempdir_in(std::path::absolute(room)?.parent().unwrap_or(room))?;
-        let service = Self { script, prefix, port, run };
-        service.again().await?;
-        Ok(service)
+        Ok(Self { script, prefix, port: free_port()?, run, told: Vec::new() })
+    }
+
+    /// Ends it at once, as its machine would; what it has stays.
+    ///
+    /// # Errors
+    /// What its script says.
+    pub async fn kill(&self) -> Result<(), FaultError> {
+        self.command(&["kill"]).await
     }
 
     /// Ends it; what it has stays.
@@ -96,12 +125,12 @@ impl Service {
     }
 
     /// The script, and the variables that tell it which service is meant.
-    fn script(&self) -> (PathBuf, [(String, String); 2]) {
+    fn script(&self) -> (PathBuf, Vec<(String, String)>) {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("services").join(self.script);
         let port = (format!("{}_PORT", self.prefix), self.port.to_string());
         let run = self.run.path().join("service").display().to_string();
         let run = (format!("{}_RUN", self.prefix), run);
-        (program, [port, run])
+        (program, [&[port, run], self.told.as_slice()].concat())
     }
 
     /// A caller of its HTTP API.
@@ -113,6 +142,10 @@ impl Service {
         let address = (Ipv4Addr::LOCALHOST, self.port).into();
         Caller { address, authorization: Some(format!("Basic {basic}")) }
     }
+}
+
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 impl Drop for Service {

@@ -49,6 +49,8 @@ pub struct Task {
     pub revision: u64,
     /// Where it stands.
     pub stand: Option<Stand>,
+    /// A batch that it sent behind the one it hears of next; after it, it stands there.
+    pub behind: Option<Stand>,
 }
 
 /// What a task does next.
@@ -62,6 +64,8 @@ pub enum Stage {
     Append(Stand),
     /// Hear of its append.
     Hear(Stand),
+    /// Hear of the batch behind the one that was refused, and append that one again.
+    Recall(Stand),
     /// Tell the source that the batch is kept.
     Acknowledge,
     /// Nothing: it does not look up, whatever it is told.
@@ -109,6 +113,7 @@ impl Task {
             progressed: false,
             revision: 0,
             stand: None,
+            behind: None,
         }
     }
 
@@ -164,6 +169,12 @@ impl Task {
             *place += chance.within(0, BATCH).min(left) as u32;
         }
         (next != stand.next).then_some(Stand { next, ..stand })
+    }
+
+    /// Itself as it will be once the append that it has not heard of is kept.
+    #[must_use]
+    pub fn ahead(&self, after: Stand) -> Self {
+        Self { stand: Some(after), revision: self.revision + 1, ..self.clone() }
     }
 
     /// The events between where it stands and `after`, with the position.

@@ -38,6 +38,8 @@ pub(super) struct Sender {
     pub(super) task: u64,
     /// Whether it is one that was given up, and must be refused.
     pub(super) late: bool,
+    /// Whether another batch was on its way before it.
+    pub(super) behind: bool,
 }
 
 impl Process {
@@ -151,13 +153,13 @@ impl Process {
     fn step_task(&mut self, life: usize, mut task: Task, env: &mut Env) -> Lives {
         let now_ms = env.clock.true_ms();
         let is_away = now_ms < env.sources.life(life).away_until_ms;
-        let deaf = matches!(task.stage, Stage::Hear(_) | Stage::Hang);
+        let deaf = matches!(task.stage, Stage::Hear(_) | Stage::Recall(_) | Stage::Hang);
         if task.cancelled && !deaf {
             self.ended_task(life, End::Drained, env);
             return Ok(());
         }
         match task.stage {
-            Stage::Hear(_) => self.put_back(life, task),
+            Stage::Hear(_) | Stage::Recall(_) => self.put_back(life, task),
             // Where it was told to end, it hangs on until it is aborted.
             Stage::Hang if task.cancelled => self.put_back(life, task),
             Stage::Hang => {
@@ -216,12 +218,64 @@ impl Process {
 
     fn append_batch(&mut self, life: usize, mut task: Task, after: Stand, env: &mut Env) -> Lives {
         env.comes_to(Moment::BeforeFeedAppend)?;
+        if task.stand.is_some() && !env.healed && env.chance.percent(5) {
+            // There is no room for it, and there is for the one behind it.
+            task.stage = Stage::Recall(after);
+            return self.append_behind(life, task, after, env);
+        }
         let (events, mark) = task.batch(env.sources.life(life), &after);
         env.say(format_args!("feed {life} sends {} events: {mark:?}", events.len()));
         task.stage = Stage::Hear(after);
-        let sender = Sender { life, task: task.number, late: false };
+        let number = task.number;
+        let sender = Sender { life, task: number, late: false, behind: false };
+        self.put_back(life, task);
+        self.submit(Waiter::Feed(sender), events, Some(mark), env)?;
+        let is_pinned = |task: &Task| task.stand.is_some() && task.stage == Stage::Hear(after);
+        let fed = self.feeds.get_mut(&life);
+        match fed.and_then(|fed| fed.task.take_if(|task| task.number == number && is_pinned(task)))
+        {
+            Some(task) => self.append_behind(life, task, after, env),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends the next batch too, as a task may that has not heard of the one before.
+    fn append_behind(&mut self, life: usize, mut task: Task, first: Stand, env: &mut Env) -> Lives {
+        let ahead = task.ahead(first);
+        let wants = env.chance.percent(40);
+        let after = ahead.fetch(&env.sources, env.clock.true_ms(), &mut env.chance);
+        let Some(after) = after.filter(|_| wants) else {
+            match task.stage {
+                Stage::Recall(first) => {
+                    task.stage = Stage::Append(first);
+                    self.go_on(life, task, FULL_MS, env);
+                }
+                _ => self.put_back(life, task),
+            }
+            return Ok(());
+        };
+        let (events, mark) = ahead.batch(env.sources.life(life), &after);
+        env.say(format_args!("feed {life} sends {} events behind: {mark:?}", events.len()));
+        env.count(Group::Load, "feed ahead of its answer");
+        task.behind = Some(after);
+        let sender = Sender { life, task: task.number, late: false, behind: true };
         self.put_back(life, task);
         self.submit(Waiter::Feed(sender), events, Some(mark), env)
+    }
+
+    /// The hub has answered a batch whose task has not heard of the one before it yet, or has
+    /// heard that it was refused. `true` where it is the task's next.
+    fn is_next(&mut self, task: &mut Task, is_kept: bool, env: &mut Env) -> bool {
+        match (task.stage, task.behind.take()) {
+            (Stage::Hear(_), None) => return true,
+            (Stage::Recall(first), Some(_)) => task.stage = Stage::Append(first),
+            _ => {}
+        }
+        if is_kept {
+            env.oracle.accuse(format!("a batch is let in before the one before it: {task:?}"));
+        }
+        env.count(Group::Load, "feed refused behind another");
+        false
     }
 
     /// A task that was given up sends what it has once its successor has written.
@@ -234,7 +288,7 @@ impl Process {
         let after = Stand { next: stand.next.map(|next| next + 1), ..stand };
         let (events, mark) = task.batch(env.sources.life(life), &after);
         env.say(format_args!("a late task of feed {life} sends: {mark:?}"));
-        let sender = Sender { life, task: task.number, late: true };
+        let sender = Sender { life, task: task.number, late: true, behind: false };
         self.submit(Waiter::Feed(sender), events, Some(mark), env)
     }
 
@@ -253,7 +307,7 @@ impl Process {
         refused: Option<&IngestError>,
         env: &mut Env,
     ) -> Lives {
-        let Sender { life, task: number, late } = sender;
+        let Sender { life, task: number, late, behind } = sender;
         if late {
             match refused {
                 Some(IngestError::Superseded { .. }) => {
@@ -268,6 +322,13 @@ impl Process {
         let task = fed.and_then(|fed| fed.task.take_if(|task| task.number == number));
         // Its task was aborted: nobody hears the answer.
         let Some(mut task) = task else { return Ok(()) };
+        if behind && !self.is_next(&mut task, refused.is_none(), env) {
+            match task.stage {
+                Stage::Append(_) => self.go_on(life, task, FULL_MS, env),
+                _ => self.put_back(life, task),
+            }
+            return Ok(());
+        }
         let Stage::Hear(after) = task.stage else {
             self.put_back(life, task);
             return Ok(());
@@ -275,12 +336,20 @@ impl Process {
         match refused {
             None => {
                 env.count(Group::Load, "fed");
-                env.oracle.feed_stands(life, after);
+                // The one behind it may be in the log too.
+                if task.behind.is_none() {
+                    env.oracle.feed_stands(life, after);
+                }
                 env.comes_to(Moment::AfterFeedAppend)?;
                 (task.stand, task.stage) = (Some(after), Stage::Acknowledge);
                 (task.revision, task.progressed) = (task.revision + 1, true);
                 self.wake_late(life, task.generation, env);
-                self.go_on(life, task, 20, env);
+                if let Some(next) = task.behind.take() {
+                    task.stage = Stage::Hear(next);
+                    self.put_back(life, task);
+                } else {
+                    self.go_on(life, task, 20, env);
+                }
             }
             Some(IngestError::Superseded { .. }) => {
                 env.oracle.accuse(format!("feed {life} is superseded by nobody"));
@@ -291,8 +360,13 @@ impl Process {
             }
             Some(_full) => {
                 env.count(Group::Load, "feed refused");
-                task.stage = Stage::Append(after);
-                self.go_on(life, task, FULL_MS, env);
+                if task.behind.is_some() {
+                    task.stage = Stage::Recall(after);
+                    self.put_back(life, task);
+                } else {
+                    task.stage = Stage::Append(after);
+                    self.go_on(life, task, FULL_MS, env);
+                }
             }
         }
         Ok(())

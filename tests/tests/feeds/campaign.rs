@@ -141,18 +141,20 @@ async fn watch(place: &Place, from: usize) {
 
 /// Whether the log ends with a feed's batch that was fetched and not acknowledged.
 fn under_way(log: &str) -> bool {
-    let mut open = std::collections::BTreeSet::new();
+    let mut open = std::collections::BTreeMap::<String, usize>::new();
     for line in log.lines().filter(|line| line.contains("feed batch")) {
         let word = |key: &str| {
             line.split(' ').find_map(|word| word.strip_prefix(key)).unwrap_or_default().to_owned()
         };
-        if word("stage=") == "\"acknowledged\"" {
-            open.remove(&word("feed="));
-        } else {
-            open.insert(word("feed="));
-        }
+        let batches = open.entry(word("feed=")).or_default();
+        *batches = match word("stage=").as_str() {
+            "\"opened\"" => 0,
+            "\"fetched\"" => *batches + 1,
+            "\"acknowledged\"" => batches.saturating_sub(1),
+            _ => *batches,
+        };
     }
-    !open.is_empty()
+    open.values().any(|batches| *batches > 0)
 }
 
 /// Everything of a list, page after page; nothing may be added to it meanwhile.

@@ -29,17 +29,31 @@ use crate::campaign::{self, Course, Done, Subject, TRIGGER};
 
 /// Partitions of the topic.
 const PARTITIONS: usize = 4;
+/// How long a node of a cluster is away, so that the others become leaders meanwhile.
+const AWAY: Duration = Duration::from_secs(10);
 /// Records of a step of the producer, and the pause after it: they flow while all dies.
 const STEP: (usize, Duration) = (25, Duration::from_millis(25));
 
-/// The broker under test, with a topic of numbered records.
-struct Kafka(Service);
+/// The brokers under test, with a topic of numbered records.
+struct Kafka {
+    nodes: Vec<Service>,
+    /// How many of them died.
+    died: AtomicUsize,
+}
 
 impl Kafka {
-    async fn start(room: &Path) -> Result<Self, FaultError> {
-        let kafka = Self(Service::kafka(room).await?);
+    async fn one(room: &Path) -> Result<Self, FaultError> {
+        Self::with(vec![Service::kafka(room).await?]).await
+    }
+
+    async fn cluster(room: &Path) -> Result<Self, FaultError> {
+        Self::with(Service::kafka_cluster(room).await?.into()).await
+    }
+
+    async fn with(nodes: Vec<Service>) -> Result<Self, FaultError> {
+        let kafka = Self { nodes, died: AtomicUsize::new(0) };
         kafka
-            .0
+            .node()
             .tool(
                 "org.apache.kafka.tools.TopicCommand",
                 &["--create", "--topic", "numbers", "--partitions", &PARTITIONS.to_string()],
@@ -48,9 +62,19 @@ impl Kafka {
         Ok(kafka)
     }
 
+    /// The node whose turn it is to die. Of a cluster each leads some partition: those of the one
+    /// that died before went to the others.
+    fn node(&self) -> &Service {
+        &self.nodes[self.died.load(Ordering::SeqCst) % self.nodes.len()]
+    }
+
+    fn brokers(&self) -> String {
+        self.nodes.iter().map(Service::address).collect::<Vec<_>>().join(",")
+    }
+
     fn feed(&self) -> Value {
         json!({"provider": "kafka", "trigger": TRIGGER, "parameters": {
-            "brokers": self.0.address(), "topic": "numbers",
+            "brokers": self.brokers(), "topic": "numbers",
         }})
     }
 
@@ -58,7 +82,7 @@ impl Kafka {
     fn producer(&self) -> Result<FutureProducer, FaultError> {
         let mut config = ClientConfig::new();
         config
-            .set("bootstrap.servers", self.0.address())
+            .set("bootstrap.servers", self.brokers())
             .set("enable.idempotence", "true")
             .set("message.timeout.ms", "300000")
             .set("reconnect.backoff.max.ms", "500");
@@ -95,8 +119,15 @@ impl Subject for Kafka {
     }
 
     async fn restart(&self) -> Done {
-        self.0.end().await?;
-        self.0.again().await
+        let node = self.node();
+        if self.nodes.len() == 1 {
+            node.end().await?;
+            return node.again().await;
+        }
+        node.kill().await?;
+        self.died.fetch_add(1, Ordering::SeqCst);
+        sleep(AWAY).await;
+        node.again().await
     }
 
     fn check(&self, records: usize, events: &[Value], activations: &[Value]) {
@@ -133,8 +164,20 @@ async fn f1_every_record_is_one_event_and_an_activation_though_all_die() -> Done
         Course { records: 10_000, kills: 20, restarts: 3, between: 10 },
     );
     let mut place = Place::new()?;
-    let kafka = Arc::new(Kafka::start(place.room()).await?);
+    let kafka = Arc::new(Kafka::one(place.room()).await?);
     campaign::run(&mut place, kafka, course).await?;
+    place.done();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "three brokers: `make feed-test`"]
+async fn f1_every_record_is_one_event_and_an_activation_though_leaders_die() -> Done {
+    let course = Course { records: 10_000, kills: 5, restarts: 3, between: 2 };
+    let mut place = Place::new()?;
+    let kafka = Arc::new(Kafka::cluster(place.room()).await?);
+    campaign::run(&mut place, Arc::clone(&kafka), course).await?;
+    assert_eq!(kafka.died.load(Ordering::SeqCst), 3, "each broker died once");
     place.done();
     Ok(())
 }
@@ -142,13 +185,13 @@ async fn f1_every_record_is_one_event_and_an_activation_though_all_die() -> Done
 #[tokio::test]
 async fn f13_a_broker_that_is_away_is_told_and_mends_by_itself() -> Done {
     let mut place = Place::new()?;
-    let kafka = Kafka::start(place.room()).await?;
+    let kafka = Kafka::one(place.room()).await?;
     let (hub, caller) = place.start().await?;
     node(&caller, "echo", ECHO).await?;
     trigger(&caller, TRIGGER, &json!({}), &["echo"], &Value::Null).await?;
     caller.put("feeds/numbers", &kafka.feed()).await?;
-    let away = async || kafka.0.end().await;
-    let back = async || kafka.0.again().await;
+    let away = async || kafka.node().end().await;
+    let back = async || kafka.node().again().await;
     let (gone, mended) = campaign::unplug(&caller, "numbers", away, back).await?;
     assert!(text(&gone, "/status/reason").contains("127.0.0.1"), "{gone}");
     assert!(text(&mended, "/status/lastError").contains("127.0.0.1"), "{mended}");
