@@ -32,9 +32,19 @@ install() {
   exec 9>&-
 }
 
-# A port that was free and stays this folder's own.
+# A port that was free and stays this folder's own: none that an outgoing connection may take meanwhile.
 port_of() {
-  [ -e "$RUN/$1" ] || python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])' >"$RUN/$1"
+  [ -e "$RUN/$1" ] || python3 - >"$RUN/$1" <<'PYTHON'
+import random, socket
+while True:
+    port = random.randrange(20000, 32000)
+    try:
+        socket.socket().bind(("127.0.0.1", port))
+        break
+    except OSError:
+        pass
+print(port)
+PYTHON
   cat "$RUN/$1"
 }
 

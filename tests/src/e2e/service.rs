@@ -1,7 +1,7 @@
 //! A real service beside the hub, started and ended by its script in `services`.
 
 use std::{
-    net::{Ipv4Addr, TcpListener},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::caller::Caller;
-use crate::fault::error::FaultError;
+use crate::fault::{error::FaultError, ports::free_port};
 
 /// A service on a free port of loopback, in a folder of its own; ended when dropped, also by a
 /// test that fails.
@@ -142,10 +142,6 @@ impl Service {
         let address = (Ipv4Addr::LOCALHOST, self.port).into();
         Caller { address, authorization: Some(format!("Basic {basic}")) }
     }
-}
-
-fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 impl Drop for Service {

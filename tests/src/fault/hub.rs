@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     client::{Call, Client},
     error::FaultError,
+    ports::free_port,
 };
 
 /// Longest time from start to ready, on a busy machine and after a power cut.
@@ -67,8 +68,7 @@ impl Launch {
     /// What the files say.
     pub fn of(program: Vec<PathBuf>, room: &Path) -> Result<Self, FaultError> {
         fs::create_dir_all(room.join("data"))?;
-        // Free now, and nobody else here takes ports by number.
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let address = (Ipv4Addr::LOCALHOST, free_port()?).into();
         Ok(Self {
             program,
             data: room.join("data").canonicalize()?,

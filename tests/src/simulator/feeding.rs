@@ -309,13 +309,7 @@ impl Process {
     ) -> Lives {
         let Sender { life, task: number, late, behind } = sender;
         if late {
-            match refused {
-                Some(IngestError::Superseded { .. }) => {
-                    env.count(Group::Load, "late feed task refused");
-                }
-                None => env.oracle.accuse(format!("a late task of feed {life} is let in")),
-                Some(_busy) => {}
-            }
+            late_answered(life, refused, env);
             return Ok(());
         }
         let fed = self.feeds.get_mut(&life);
@@ -399,5 +393,14 @@ impl Process {
         env.count(Group::Load, "feed position let go");
         env.oracle.feed_gone(life);
         env.soon(1, self.within(life, FeedStep::Late));
+    }
+}
+
+/// The hub has answered a task that was given up.
+fn late_answered(life: usize, refused: Option<&IngestError>, env: &mut Env) {
+    match refused {
+        Some(IngestError::Superseded { .. }) => env.count(Group::Load, "late feed task refused"),
+        None => env.oracle.accuse(format!("a late task of feed {life} is let in")),
+        Some(_busy) => {}
     }
 }

@@ -96,9 +96,7 @@ pub(crate) async fn run<S: Subject>(place: &mut Place, subject: Arc<S>, course: 
         }
         Ok::<_, FaultError>((hub, between))
     };
-    let (produced, died) = tokio::join!(producing, dying);
-    produced?;
-    let (hub, between) = died?;
+    let ((), (hub, between)) = tokio::try_join!(producing, dying)?;
     arrived(&caller, course.records).await?;
     let events = all(&caller, &format!("events?trigger={TRIGGER}")).await?;
     subject.check(course.records, &events, &all(&caller, "activations?docs=true&name=echo").await?);
