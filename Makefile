@@ -12,20 +12,20 @@ LISTEN ?= 127.0.0.1:3233
 ## run: builds the hub, starts it with the quickstart applied, streams activations. Ctrl-C ends it.
 run:
 	@scripts/setup.sh run
-	@cargo build --release --quiet -p evoke
+	@cargo build --release -p evoke
 	@exec $(RELEASE) up --data $(DATA) --listen $(LISTEN) --log-level warn \
 		--apply examples/quickstart/manifest.yaml --follow
 
 ## run-couchdb: the same with a feed of a CouchDB database, whose documents change each second.
 run-couchdb:
 	@scripts/setup.sh couchdb
-	@cargo build --release --quiet -p evoke
+	@cargo build --release -p evoke
 	@exec scripts/run-couchdb.sh $(RELEASE) $(DATA)-couchdb $(LISTEN)
 
 ## run-kafka: the same with a feed of a Kafka topic, which gets a record each second.
 run-kafka:
 	@scripts/setup.sh kafka
-	@cargo build --release --quiet -p evoke
+	@cargo build --release -p evoke
 	@exec scripts/run-kafka.sh $(RELEASE) $(DATA)-kafka $(LISTEN)
 
 build:

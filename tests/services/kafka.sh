@@ -26,7 +26,7 @@ install() {
   flock 9
   if ! [ -e "$DIST/.installed-$VERSION" ]; then
     cp "$HERE/kafka/pom.xml" "$DIST/"
-    (cd "$DIST" && mvn -q -B dependency:copy-dependencies -DoutputDirectory=libs -DincludeScope=runtime >&2)
+    (cd "$DIST" && mvn -q -B -Dstyle.color=never dependency:copy-dependencies -DoutputDirectory=libs -DincludeScope=runtime >&2)
     touch "$DIST/.installed-$VERSION"
   fi
   exec 9>&-
