@@ -1,6 +1,7 @@
 //! Events: posted to a trigger or to the namespace's hub; listed and explained.
 
 mod cloudevents;
+pub(super) mod handshake;
 mod headers;
 mod listed;
 mod taken;
@@ -11,7 +12,7 @@ use axum::{
     Router,
     extract::{FromRequestParts as _, Request, State},
     response::Response,
-    routing::get,
+    routing::{MethodRouter, get},
 };
 use bytes::Bytes;
 use evoke_schemas::{
@@ -39,9 +40,13 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 pub(super) fn routes() -> Router<Arc<Hub>> {
     Router::new()
-        .route("/api/v1/namespaces/{ns}/events", get(listed::list).post(post_to_hub))
-        .route("/api/v1/namespaces/{ns}/events/", get(listed::list).post(post_to_hub))
+        .route("/api/v1/namespaces/{ns}/events", hub_events())
+        .route("/api/v1/namespaces/{ns}/events/", hub_events())
         .route("/api/v1/namespaces/{ns}/events/{id}", get(listed::read))
+}
+
+fn hub_events() -> MethodRouter<Arc<Hub>> {
+    get(listed::list).post(post_to_hub).options(handshake::of_hub)
 }
 
 /// Fires a trigger.

@@ -9,7 +9,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
-use super::error::ApiError;
+use super::{error::ApiError, events::handshake::REQUEST_ORIGIN};
 
 /// Id of a request: what the client sent, or one of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,9 @@ pub(super) async fn frame(mut request: Request, next: Next) -> Response {
     let inside = is_inside(request.uri().path());
     let takes_json = takes_json(request.headers());
     let mut answer = match *request.method() {
-        Method::OPTIONS => (StatusCode::OK, [(header::CONTENT_TYPE, TEXT)], "OK").into_response(),
+        Method::OPTIONS if !request.headers().contains_key(REQUEST_ORIGIN) => {
+            (StatusCode::OK, [(header::CONTENT_TYPE, TEXT)], "OK").into_response()
+        }
         Method::HEAD if inside => {
             (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, JSON)]).into_response()
         }
@@ -46,8 +48,10 @@ pub(super) async fn frame(mut request: Request, next: Next) -> Response {
             next.run(request).await
         }
     };
-    // A wrong verb is answered as an unknown path, which names no others.
-    answer.headers_mut().remove(header::ALLOW);
+    if answer.status() != StatusCode::OK {
+        // A wrong verb is answered as an unknown path, which names no others.
+        answer.headers_mut().remove(header::ALLOW);
+    }
     if let Some(Failed(error)) = answer.extensions_mut().remove() {
         answer = error.answer(&id);
     } else if inside && !takes_json && answer.headers().get(header::CONTENT_TYPE) == Some(&JSON) {

@@ -26,7 +26,11 @@ pub(super) fn routes() -> Router<Arc<Hub>> {
         .route("/api/v1/namespaces/{ns}/triggers/", get(list))
         .route(
             "/api/v1/namespaces/{ns}/triggers/{name}",
-            get(read).put(put).delete(delete).post(events::fire),
+            get(read)
+                .put(put)
+                .delete(delete)
+                .post(events::fire)
+                .options(events::handshake::of_trigger),
         )
 }
 

@@ -160,3 +160,61 @@ async fn a_triggers_own_credential_opens_that_trigger_only() {
     bench.set_up("PUT", "triggers/t?overwrite=true", json!({"webhook": null})).await;
     assert_eq!(ask("POST", "triggers/t", good, "{}").await, 401);
 }
+
+async fn handshake(bench: &Bench, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let headers: Vec<_> =
+        headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    bench.ask("OPTIONS", path, &headers, None::<Bytes>).await
+}
+
+#[tokio::test]
+async fn a_sender_that_may_fire_is_granted_to_deliver() {
+    let bench = with_triggers().await;
+    let webhook = json!({"webhook": {"bearer": {"token": "t0ken"}}});
+    bench.set_up("PUT", "triggers/t?overwrite=true", webhook).await;
+    let basic = basic(GUEST);
+    let (owner, bearer) = ((basic.0, basic.1.as_str()), ("authorization", "Bearer t0ken"));
+    let origin = ("webhook-request-origin", "eventemitter.example.com");
+    for (path, who) in [
+        ("triggers/t", owner),
+        ("triggers/u", owner),
+        ("events", owner),
+        ("events/", owner),
+        ("/api/v1/namespaces/guest/triggers/t", bearer),
+        ("/api/v1/namespaces/guest/triggers/t?access_token=t0ken", ("x-nothing", "")),
+    ] {
+        let granted = handshake(&bench, path, &[origin, who]).await;
+        assert_eq!(granted.status, 200, "{path}: {}", granted.text);
+        assert_eq!(granted.header("webhook-allowed-origin"), Some(origin.1), "{path}");
+        assert_eq!(granted.header("webhook-allowed-rate"), Some("*"), "{path}");
+        assert_eq!(granted.header("allow"), Some("POST"), "{path}");
+    }
+    let rate = ("webhook-request-rate", "120");
+    let granted = handshake(&bench, "triggers/t", &[origin, owner, rate]).await;
+    assert_eq!(granted.header("webhook-allowed-rate"), Some("120"));
+}
+
+#[tokio::test]
+async fn nobody_else_is_granted_to_deliver() {
+    let bench = with_triggers().await;
+    let basic = basic(GUEST);
+    let who = (basic.0, basic.1.as_str());
+    let origin = ("webhook-request-origin", "eventemitter.example.com");
+    let rate = |rate| ("webhook-request-rate", rate);
+    for (path, headers, status) in [
+        ("triggers/t", vec![origin], 401),
+        ("triggers/t", vec![origin, ("authorization", "Bearer wrong")], 401),
+        ("triggers/absent", vec![origin, who], 404),
+        ("triggers/t", vec![("webhook-request-origin", "a b"), who], 400),
+        ("triggers/t", vec![("webhook-request-origin", ""), who], 400),
+        ("triggers/t", vec![origin, who, rate("0")], 400),
+        ("triggers/t", vec![origin, who, rate("many")], 400),
+        ("actions/echo", vec![origin, who], 404),
+        ("triggers/t", vec![who], 200),
+    ] {
+        let answer = handshake(&bench, path, &headers).await;
+        assert_eq!(answer.status, status, "{path} {headers:?}: {}", answer.text);
+        assert_eq!(answer.header("webhook-allowed-origin"), None, "{path} {headers:?}");
+        assert_eq!(answer.header("webhook-allowed-rate"), None, "{path} {headers:?}");
+    }
+}
