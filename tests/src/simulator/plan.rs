@@ -16,7 +16,7 @@ use super::witness::Token;
 /// Events that a world gets, at least.
 pub const LEAST_EVENTS: usize = 300;
 /// Events beside them that a full hub may refuse for good.
-const REFUSED_AT_MOST: usize = 60;
+const REFUSED_AT_MOST: usize = 100;
 /// Crashes that a world gets, at least.
 pub const LEAST_CRASHES: usize = 3;
 /// The namespace that posts far more than the others, for a while.
