@@ -29,7 +29,7 @@ use crate::campaign::{self, Course, Done, Subject, TRIGGER};
 
 /// Partitions of the topic.
 const PARTITIONS: usize = 4;
-/// How long a node of a cluster is away, so that the others become leaders meanwhile.
+/// How long a node of a cluster is away, with its partitions led by the others.
 const AWAY: Duration = Duration::from_secs(10);
 /// Records of a step of the producer, and the pause after it: they flow while all dies.
 const STEP: (usize, Duration) = (25, Duration::from_millis(25));

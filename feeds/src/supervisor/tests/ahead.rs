@@ -11,6 +11,15 @@ fn numbers(all: impl IntoIterator<Item = u64>) -> Vec<String> {
     all.into_iter().map(|number| number.to_string()).collect()
 }
 
+/// Three batches are on their way, at the shut door of the sink.
+async fn three_hang(bench: &Bench, available: u64) {
+    bench.sink.set_open(false);
+    bench.available.send_replace(available);
+    while bench.sink.hanging() < 3 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn as_many_batches_as_the_source_allows_are_on_their_way() {
     for (mode, most) in [("", 1), ("ahead", 3)] {
@@ -47,9 +56,10 @@ async fn what_is_behind_a_batch_that_is_not_kept_comes_after_it_once() {
         bench.sink.wait_for_position(UID).await;
         bench.available.send_replace(3);
         bench.sink.wait_for(3).await;
+        three_hang(&bench, 20).await;
         bench.sink.refuse_next(errors.clone());
         bench.sink.lose_answers(1);
-        bench.available.send_replace(20);
+        bench.sink.set_open(true);
         bench.sink.wait_for(20).await;
         assert_eq!(kept(&bench), numbers(0..20), "{errors:?}");
         assert_eq!(bench.sink.refusals_left(), 0);
@@ -63,8 +73,9 @@ async fn what_is_behind_a_batch_that_its_source_passes_over_is_kept() {
     let bench = Bench::new();
     bench.apply(1, "ahead", false).await;
     bench.sink.wait_for_position(UID).await;
+    three_hang(&bench, 9).await;
     bench.sink.refuse_next([SinkError::Refused { reason: "too large".to_owned(), event: None }]);
-    bench.available.send_replace(9);
+    bench.sink.set_open(true);
     bench.sink.wait_for(8).await;
     assert_eq!(kept(&bench), numbers(1..9));
     assert_eq!(bench.refused.load(Ordering::SeqCst), 1);
@@ -78,10 +89,7 @@ async fn a_pause_waits_for_all_that_is_on_its_way() {
     let bench = Bench::new();
     bench.apply(1, "ahead", false).await;
     bench.sink.wait_for_position(UID).await;
-    bench.sink.set_open(false);
-    bench.available.send_replace(9);
-    bench.sink.wait_for_hanging().await;
-    tokio::time::sleep(Duration::from_millis(10)).await;
+    three_hang(&bench, 9).await;
     let pausing = bench.apply(2, "ahead", true);
     let opening = async {
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -182,7 +182,6 @@ fn halves_of_a_replay_are_cancelled_with_it() {
     let whole = *world.running.first().unwrap();
     let outstanding =
         |world: &World| world.core.replays(&fixture::namespace("guest"))[0].outstanding;
-    // The halves wait for room while the replay is cancelled.
     world.tell(DeliveryInput::Capacity(0));
     world.running.remove(&whole);
     let halves = Box::new(StoredEvent::decode(batch(0..4)).unwrap().halves().unwrap());
@@ -190,6 +189,7 @@ fn halves_of_a_replay_are_cancelled_with_it() {
     assert_eq!(outstanding(&world), 2);
     world.restart(None, &rules(false));
     assert_eq!(outstanding(&world), 2, "also after a restart");
+    // What the first half leaves waits for room while the replay is cancelled.
     world.tell(DeliveryInput::Capacity(0));
     let running: Vec<_> = std::mem::take(&mut world.running).into_iter().collect();
     assert_eq!(running.len(), 2, "a restart gives room");

@@ -98,3 +98,28 @@ async fn what_was_appended_counts_as_open_until_it_is_done() {
     }
     engine.shutdown().await;
 }
+
+#[tokio::test]
+async fn f7_a_refusal_names_the_event_whose_fault_it_is() {
+    let bench = Bench::new(64);
+    let engine = bench.engine(|_| ()).await;
+    let bounds = EngineConfig::default().ingest;
+    let (one, all) = (bounds.event_bytes, bounds.batch_bytes);
+    let sized = |sizes: &[usize]| {
+        let mut sized = batch("t", 0, &vec!["a"; sizes.len()]);
+        for (event, bytes) in sized.events.iter_mut().zip(sizes) {
+            event.data = evoke_schemas::Data::Text("x".repeat(*bytes));
+        }
+        sized
+    };
+    let refused = engine.append(&sized(&[1, 2 * one, 2])).await;
+    let Err(SinkError::Refused { reason, event: Some(1) }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(reason.contains(&format!("at most {one} are allowed")), "{reason}");
+    let refused = engine.append(&sized(&vec![one; all / one + 2])).await;
+    assert!(matches!(refused, Err(SinkError::Refused { event: None, .. })), "{refused:?}");
+    assert_eq!(engine.position(FEED).await, Ok(None), "nothing is kept");
+    engine.append(&sized(&[1, 2])).await.unwrap();
+    engine.shutdown().await;
+}
