@@ -22,8 +22,8 @@ for pair in $wanted; do
   command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
 done
 
-# Headers have no command to look for.
-for header in openssl/ssl.h:libssl-dev zlib.h:zlib1g-dev; do
+# Headers have no command to look for. librdkafka includes curl's even where it is built without it.
+for header in openssl/ssl.h:libssl-dev zlib.h:zlib1g-dev curl/curl.h:libcurl4-openssl-dev; do
   find /usr/include /usr/local/include -path "*/${header%%:*}" 2>/dev/null | grep -q . || missing="$missing ${header#*:}"
 done
 
