@@ -37,13 +37,27 @@ pub(crate) struct Death {
     pub(crate) host_short: bool,
 }
 
-/// How the answer to a run ends it, and the bytes of that answer.
+/// How the answer to a run ends it, and the size of that answer as its record tells it.
 pub(crate) fn judge_run(frame: Frame<'_>) -> (Outcome, Option<u64>) {
     match frame.answer() {
-        Answer::Result { kept, length } => (judge_result(kept, length), Some(length)),
+        Answer::Result { kept, length } => (judge_result(kept, length), Some(size(kept, length))),
         Answer::Error(body) => (developer_body(body), Some(frame.length)),
         Answer::Ok | Answer::Garbled => (not_json(frame.kept), Some(frame.length)),
     }
+}
+
+/// Size of a result as OpenWhisk counts it: characters of UTF-16, as its strings are made of them. Of
+/// one that was cut only the bytes are known.
+fn size(kept: &[u8], length: u64) -> u64 {
+    if kept.is_ascii() || kept.len() as u64 != length {
+        return length;
+    }
+    let units = |byte: u8| match byte {
+        0x80..0xC0 => 0,
+        0xF0.. => 2,
+        _ => 1,
+    };
+    kept.iter().copied().map(units).sum()
 }
 
 /// How the answer to an initialisation ends the run; none when it may go on.
@@ -214,6 +228,7 @@ mod tests {
     fn results_are_judged_as_openwhisk_does() {
         check(r#"{"result":{"a":1}}"#, OK, json!({"a": 1}), 7);
         check(r#"{"result":[]}"#, OK, json!([]), 2);
+        check(r#"{"result":{"s":"é😀€"}}"#, OK, json!({"s": "é😀€"}), 12);
         check(r#"{"result":{"a":{"error":1}}}"#, OK, json!({"a": {"error": 1}}), 17);
         check(r#"{"result":[{"error":1}]}"#, OK, json!([{"error": 1}]), 13);
         check(r#"{"result":{"error":"bad","more":1}}"#, APPLICATION, json!({"error": "bad"}), 24);

@@ -37,9 +37,7 @@ pub(super) async fn frame(mut request: Request, next: Next) -> Response {
     let inside = is_inside(request.uri().path());
     let takes_json = takes_json(request.headers());
     let mut answer = match *request.method() {
-        Method::OPTIONS if !request.headers().contains_key(REQUEST_ORIGIN) => {
-            (StatusCode::OK, [(header::CONTENT_TYPE, TEXT)], "OK").into_response()
-        }
+        Method::OPTIONS if !request.headers().contains_key(REQUEST_ORIGIN) => preflight(inside),
         Method::HEAD if inside => {
             (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, JSON)]).into_response()
         }
@@ -61,6 +59,16 @@ pub(super) async fn frame(mut request: Request, next: Next) -> Response {
     }
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         answer.headers_mut().insert(REQUEST_ID, value);
+    }
+    answer
+}
+
+/// The answer to `OPTIONS`, for whoever asks.
+fn preflight(inside: bool) -> Response {
+    let mut answer = (StatusCode::OK, [(header::CONTENT_TYPE, TEXT)], "OK").into_response();
+    if !inside {
+        add_cors(answer.headers_mut());
+        answer.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_METHODS, OUTSIDE_METHODS);
     }
     answer
 }
@@ -89,6 +97,8 @@ const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
     "Authorization, Origin, X-Requested-With, Content-Type, Accept, User-Agent",
 );
 const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, DELETE, POST, PUT, HEAD");
+/// Methods that a path outside the API names (recorded, `cors-options-unknown`).
+const OUTSIDE_METHODS: HeaderValue = HeaderValue::from_static("OPTIONS, GET, POST");
 
 pub(super) fn is_inside(path: &str) -> bool {
     path.strip_prefix(BASE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
