@@ -7,7 +7,7 @@ RELEASE := target/release/evoke
 DATA ?= data
 LISTEN ?= 127.0.0.1:3233
 
-.PHONY: run run-couchdb run-kafka build test check bench kill-test power-test feed-test simulate defects deny clean-data
+.PHONY: run run-couchdb run-kafka build deb test test-deb check bench kill-test power-test feed-test simulate defects deny clean-data
 
 ## run: builds the hub, starts it with the quickstart applied, streams activations. Ctrl-C ends it.
 run:
@@ -31,6 +31,12 @@ run-kafka:
 build:
 	cargo build --release -p evoke
 
+## deb: the Debian package, below target/debian.
+deb:
+	@scripts/setup.sh deb
+	cargo build --release -p evoke
+	cargo deb -p evoke --no-build --locked
+
 ## test: everything, cheapest first.
 test:
 	@scripts/setup.sh test
@@ -38,6 +44,13 @@ test:
 	# All at once: part by part, each part's features would build the dependencies anew.
 	cargo build $(CI) --workspace --all-targets
 	EVOKE_BIN=$(CURDIR)/$(BIN) cargo test $(CI) --workspace
+	$(MAKE) test-deb
+
+## test-deb: the package on a fresh Debian 12; what `make test` built is packed.
+test-deb:
+	@scripts/setup.sh deb
+	cargo deb -p evoke --no-build --locked --profile ci --strip -o target/debian/evoke_test.deb
+	tests/debian.sh target/debian/evoke_test.deb
 
 check:
 	cargo fmt --all --check

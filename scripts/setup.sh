@@ -1,19 +1,21 @@
 #!/bin/sh
-# Installs what the named step needs, once: `setup.sh run`, `couchdb`, `kafka` or `test`.
+# Installs what the named step needs, once: `setup.sh run`, `couchdb`, `kafka`, `deb` or `test`.
 # Debian packages come by apt where root or sudo is there; otherwise it says what is missing.
 set -eu
 
-step=${1:?run, couchdb, kafka or test}
+step=${1:?run, couchdb, kafka, deb or test}
 # What builds the hub: librdkafka is C, made by cmake over OpenSSL and zlib.
 build="cc:gcc c++:g++ cmake:cmake make:make pkg-config:pkg-config"
 run="node:nodejs python3:python3 nft:nftables curl:curl"
 kafka="java:openjdk-17-jdk-headless mvn:maven openssl:openssl kcat:kcat"
+deb="dpkg-shlibdeps:dpkg-dev debootstrap:debootstrap setpriv:util-linux"
 case $step in
   run) wanted="$build $run" ;;
   couchdb) wanted="$build $run npm:npm" ;;
   kafka) wanted="$build $run $kafka" ;;
-  test) wanted="$build $run $kafka npm:npm ip:iproute2 setpriv:util-linux" ;;
-  *) echo "setup.sh: unknown step \`$step\` (known: run, couchdb, kafka, test)" >&2; exit 2 ;;
+  deb) wanted="$build $deb" ;;
+  test) wanted="$build $run $kafka $deb npm:npm ip:iproute2 setpriv:util-linux" ;;
+  *) echo "setup.sh: unknown step \`$step\` (known: run, couchdb, kafka, deb, test)" >&2; exit 2 ;;
 esac
 
 PATH=$PATH:/usr/sbin:/sbin
@@ -48,4 +50,10 @@ fi
 if ! command -v cargo >/dev/null 2>&1; then
   echo "setup: no \`cargo\` found: install a Rust toolchain (1.95 or later), then try again" >&2
   exit 1
+fi
+
+# The one tool that no Debian package has.
+if [ "$step" = deb ] && ! cargo deb --version >/dev/null 2>&1; then
+  echo "setup: building cargo-deb, once"
+  cargo install --quiet --locked cargo-deb --version 3.8.0
 fi

@@ -19,6 +19,14 @@ pub(crate) struct Program {
 pub(crate) enum Command {
     /// Run the hub on a data directory.
     Up(Box<Up>),
+    /// Look at the settings that `up` would have, without starting anything.
+    #[command(subcommand)]
+    Config(Config),
+    /// Copy a data directory, also while its hub runs, into a new file or folder.
+    #[command(after_help = BACKUP_HELP)]
+    Backup(Backup),
+    /// Make a data directory of a backup.
+    Restore(Restore),
     /// Keep the keys of namespaces.
     #[command(subcommand)]
     Key(Key),
@@ -30,9 +38,26 @@ pub(crate) enum Command {
     Client(evoke_cli::Command),
 }
 
-/// Settings of `evoke up`; each can also come from the environment.
+const UP_HELP: &str = "\
+Signals: TERM and INT end the hub (a second one at once), HUP reads the certificate again.
+
+Exit codes: 0 ended as asked · 1 failed · 2 wrong settings · 3 the data directory is in use
+4 the data directory is of another version · 130 ended by a second signal";
+const BACKUP_HELP: &str = "\
+Examples:
+  evoke backup --data /var/lib/evoke /backup/monday.tar.gz
+  evoke backup --data /var/lib/evoke /backup/monday
+  evoke restore --data /var/lib/evoke /backup/monday.tar.gz
+
+A backup holds the keys that secrets are encrypted with: keep it as you keep those.";
+
+/// Settings of `evoke up`; each can also come from the environment and from the file.
 #[derive(Debug, Args)]
+#[command(after_help = UP_HELP)]
 pub(crate) struct Up {
+    /// TOML file of settings, named as the flags are; flag and environment go before it.
+    #[arg(long, value_name = "FILE", env = "EVOKE_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
     /// Directory of everything that is kept.
     #[arg(long, value_name = "DIR", env = "EVOKE_DATA", default_value = "data")]
     pub(crate) data: PathBuf,
@@ -78,6 +103,12 @@ pub(crate) struct Up {
     /// How long activation records are kept, in hours.
     #[arg(long, value_name = "HOURS", env = "EVOKE_ACTIVATION_AGE", default_value_t = 168)]
     pub(crate) activation_age: u64,
+    /// How long the hub answers on after it was told to end, with /readyz saying 503, in seconds.
+    #[arg(long, value_name = "SECONDS", env = "EVOKE_DRAIN_DELAY", default_value_t = 0)]
+    pub(crate) drain_delay: u64,
+    /// Most time that the whole end may take after that, in seconds.
+    #[arg(long, value_name = "SECONDS", env = "EVOKE_DRAIN_WITHIN", default_value_t = 30)]
+    pub(crate) drain_within: u64,
     /// Form of the hub's own log, on standard error.
     #[arg(long, value_name = "FORM", env = "EVOKE_LOG_FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
@@ -102,6 +133,37 @@ pub(crate) enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// `evoke config …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Say every mistake at once, or that there is none.
+    Check(Box<Up>),
+    /// Print each setting and where it comes from, as a file that could be given.
+    Show(Box<Up>),
+}
+
+/// `evoke backup`
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// New file (`.tar`, `.tar.gz`) or folder.
+    #[arg(value_name = "BACKUP")]
+    pub(crate) to: PathBuf,
+    /// Directory of the hub, running or not.
+    #[arg(long, value_name = "DIR", env = "EVOKE_DATA", default_value = "data")]
+    pub(crate) data: PathBuf,
+}
+
+/// `evoke restore`
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// What `evoke backup` made.
+    #[arg(value_name = "BACKUP")]
+    pub(crate) from: PathBuf,
+    /// Directory to make; there may be none, or an empty one.
+    #[arg(long, value_name = "DIR", env = "EVOKE_DATA", default_value = "data")]
+    pub(crate) data: PathBuf,
 }
 
 /// `evoke key …`

@@ -3,17 +3,20 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use evoke_sandbox::Cidr;
-use tokio_rustls::TlsAcceptor;
+use tracing_subscriber::EnvFilter;
 
 use crate::{
     args::{NetworkChoice, Up},
-    tls,
+    settings::Told,
+    tls::{self, Certificate},
 };
 
 /// Least memory for all sandboxes together. Unit: MB.
 const MIN_SANDBOX_MEMORY: u64 = 256;
 /// Least budget of the event log. Unit: MB.
 const MIN_LOG_SIZE: u64 = 256;
+/// Least time for the end of a hub. Unit: seconds.
+const MIN_DRAIN: u64 = 1;
 
 /// Settings that fit together.
 pub(crate) struct Settings {
@@ -22,7 +25,7 @@ pub(crate) struct Settings {
     /// Address of the API.
     pub(crate) listen: SocketAddr,
     /// Certificate of the API.
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<Certificate>,
     /// Whether OpenWhisk's well-known keys are accepted.
     pub(crate) dev_keys: bool,
     /// What the sandboxes may do.
@@ -35,6 +38,10 @@ pub(crate) struct Settings {
     pub(crate) log_age: Duration,
     /// How long activation records are kept.
     pub(crate) activation_age: Duration,
+    /// How long requests are answered on after the hub was told to end.
+    pub(crate) drain_delay: Duration,
+    /// Most time of the end after that.
+    pub(crate) drain_within: Duration,
     /// Manifest to apply once ready.
     pub(crate) apply: Option<PathBuf>,
     /// Whether activations are printed as they happen.
@@ -67,6 +74,47 @@ pub(crate) enum SettingError {
     /// A file that is not there.
     #[error("--apply: there is no file {0}")]
     NoManifest(PathBuf),
+    /// A filter that cannot be read.
+    #[error("--log-level {0}: {1}")]
+    LogLevel(String, tracing_subscriber::filter::ParseError),
+}
+
+/// Every mistake of what was told: in the values, then in how they fit together.
+///
+/// # Errors
+/// A sentence each, with the place that it comes from.
+pub(crate) fn check(told: &Told) -> Result<Settings, Vec<String>> {
+    let mut mistakes = told.mistakes.clone();
+    match Settings::check(&told.up) {
+        Ok(settings) if mistakes.is_empty() => return Ok(settings),
+        Ok(_) => {}
+        Err(wrong) => mistakes.extend(wrong.iter().map(|error| with_origin(error, told))),
+    }
+    Err(mistakes)
+}
+
+/// The sentence names flags; where a file or the environment set them, it says so.
+fn with_origin(error: &SettingError, told: &Told) -> String {
+    let set = error.settings().iter().filter_map(|name| Some((name, told.origin(name)?)));
+    let places: Vec<String> = set.map(|(name, origin)| format!("{name}: {origin}")).collect();
+    if places.is_empty() { error.to_string() } else { format!("{error} ({})", places.join(", ")) }
+}
+
+impl SettingError {
+    /// The settings that it is about.
+    fn settings(&self) -> &'static [&'static str] {
+        match self {
+            Self::Exposed(_) => &["listen", "tls-cert", "tls-key"],
+            Self::HalfTls | Self::Tls(_) => &["tls-cert", "tls-key"],
+            Self::DevKeysExposed(_) => &["dev-keys", "listen"],
+            Self::Network(_) => &["allow-network"],
+            Self::TooSmall("--log-size", _) => &["log-size"],
+            Self::TooSmall("--sandbox-memory", _) => &["sandbox-memory"],
+            Self::TooSmall(..) => &["drain-within"],
+            Self::NoManifest(_) => &["apply"],
+            Self::LogLevel(..) => &["log-level"],
+        }
+    }
 }
 
 impl Settings {
@@ -93,6 +141,12 @@ impl Settings {
         if let Some(file) = up.apply.as_ref().filter(|file| !file.is_file()) {
             wrong.push(SettingError::NoManifest(file.clone()));
         }
+        if up.drain_within < MIN_DRAIN {
+            wrong.push(SettingError::TooSmall("--drain-within", MIN_DRAIN));
+        }
+        if let Err(error) = EnvFilter::try_new(&up.log_level) {
+            wrong.push(SettingError::LogLevel(up.log_level.clone(), error));
+        }
         let sandbox = sandboxes(up, &mut wrong);
         if !wrong.is_empty() {
             return Err(wrong);
@@ -107,16 +161,18 @@ impl Settings {
             log_bytes: up.log_size << 20,
             log_age: Duration::from_secs(up.log_age.saturating_mul(3_600)),
             activation_age: Duration::from_secs(up.activation_age.saturating_mul(3_600)),
+            drain_delay: Duration::from_secs(up.drain_delay),
+            drain_within: Duration::from_secs(up.drain_within),
             apply: up.apply.clone(),
             follow: up.follow,
         })
     }
 }
 
-fn certificate(up: &Up, wrong: &mut Vec<SettingError>) -> Option<TlsAcceptor> {
+fn certificate(up: &Up, wrong: &mut Vec<SettingError>) -> Option<Certificate> {
     match (&up.tls_cert, &up.tls_key) {
-        (Some(certificate), Some(key)) => match tls::acceptor(certificate, key) {
-            Ok(acceptor) => Some(acceptor),
+        (Some(certificate), Some(key)) => match Certificate::read(certificate, key) {
+            Ok(certificate) => Some(certificate),
             Err(error) => {
                 wrong.push(error.into());
                 None

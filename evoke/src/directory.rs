@@ -1,4 +1,6 @@
-//! The data directory: who may read it, the credentials file, the address file.
+//! The data directory: who may read it, whose it is, the credentials file, the address file.
+
+mod claim;
 
 use std::{
     fs,
@@ -12,25 +14,67 @@ use std::{
 #[derive(Debug, Clone)]
 pub(crate) struct Directory(PathBuf);
 
+pub(crate) use claim::{FORMAT, RESTORING, exit_code};
+
 /// The directory cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("data directory: cannot {what} {path}: {source}")]
-pub(crate) struct DirectoryError {
-    what: &'static str,
-    path: PathBuf,
-    source: io::Error,
+pub(crate) enum DirectoryError {
+    /// A file of it cannot be used.
+    #[error("data directory: cannot {what} {path}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Another hub has it.
+    #[error(
+        "the data directory {} is already in use by another hub{owner}: stop that one, or give another --data",
+        .path.display()
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// Its number, where it is known: ` (process 7)`.
+        owner: String,
+    },
+    /// A newer program wrote it.
+    #[error(
+        "the data directory {} has format {found}, and this evoke {} knows formats up to {}: \
+         run the newer evoke that wrote it, or restore a backup of before into another directory",
+        .path.display(), env!("CARGO_PKG_VERSION"), FORMAT
+    )]
+    Newer {
+        /// The directory.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// The file that says the format cannot be read.
+    #[error("{} does not begin with the number of a format: restore it, its first line is a number", .0.display())]
+    NoVersion(PathBuf),
+    /// A restore broke off.
+    #[error(
+        "a restore into {} broke off: remove what is in it and restore again",
+        .0.display()
+    )]
+    HalfRestored(PathBuf),
 }
 
 impl Directory {
-    /// Makes the directory where it is missing, for its owner only.
+    /// Makes the directory where it is missing, for its owner only. One that this program cannot
+    /// read is refused and not touched.
     ///
     /// # Errors
     /// Names the path.
     pub(crate) fn open(path: &Path) -> Result<Self, DirectoryError> {
         let fail = |what, path: &Path| {
             let path = path.to_owned();
-            move |source| DirectoryError { what, path, source }
+            move |source| DirectoryError::Io { what, path, source }
         };
+        claim::check(path)?;
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -38,6 +82,18 @@ impl Directory {
             .map_err(fail("make", path))?;
         let path = fs::canonicalize(path).map_err(fail("find", path))?;
         Ok(Self(path))
+    }
+
+    /// A directory that is there.
+    ///
+    /// # Errors
+    /// Names the path; [`DirectoryError::Newer`] and its like as for [`Self::open`].
+    pub(crate) fn find(path: &Path) -> Result<Self, DirectoryError> {
+        claim::check(path)?;
+        match fs::canonicalize(path) {
+            Ok(path) => Ok(Self(path)),
+            Err(source) => Err(DirectoryError::Io { what: "find", path: path.to_owned(), source }),
+        }
     }
 
     /// The directory itself, absolute.
@@ -61,7 +117,7 @@ impl Directory {
         match fs::read_to_string(&path) {
             Ok(text) => Ok(Some(text.trim().to_owned())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(DirectoryError { what: "read", path, source }),
+            Err(source) => Err(DirectoryError::Io { what: "read", path, source }),
         }
     }
 
@@ -106,7 +162,7 @@ impl Directory {
             fs::rename(&beside, &path)?;
             fs::File::open(&self.0)?.sync_all()
         };
-        write().map_err(|source| DirectoryError { what: "write", path: path.clone(), source })
+        write().map_err(|source| DirectoryError::Io { what: "write", path: path.clone(), source })
     }
 }
 

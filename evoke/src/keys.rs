@@ -1,25 +1,15 @@
 //! Making namespaces: through the running hub's control socket, or in the store where none runs.
 
-use std::{io, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc};
+use std::io;
 
 use evoke_schemas::Namespace;
 use evoke_store::{Identities, StoreError};
-use serde::{Deserialize, Serialize};
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{UnixListener, UnixStream},
-};
-use tokio_util::sync::CancellationToken;
 
 use crate::{
+    control::{self, Answered, Asked},
     directory::{Directory, DirectoryError},
     stores::{OpenError, open_entities},
 };
-
-/// Longest line on the control socket. Unit: bytes.
-const MAX_LINE: u64 = 4_096;
-/// Name of the socket below the data directory, which only its owner may enter.
-const SOCKET: &str = "control.sock";
 
 /// A namespace could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -47,111 +37,30 @@ pub(crate) enum KeyError {
     Refused(String),
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum Asked {
-    AddKey { namespace: String },
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum Answered {
-    Key(String),
-    Refused(String),
-}
-
 /// Makes the namespace and returns its key as `uuid:key`.
 ///
 /// # Errors
 /// [`KeyError`] says what to do.
 pub(crate) async fn add(directory: &Directory, namespace: &str) -> Result<String, KeyError> {
-    match UnixStream::connect(directory.join(SOCKET)).await {
-        Ok(stream) => ask(stream, namespace).await,
-        Err(_no_hub_runs) => {
-            let (_entities, identities) = open_entities(directory)?;
-            make(&identities, namespace).await
-        }
-    }
-}
-
-async fn ask(mut stream: UnixStream, namespace: &str) -> Result<String, KeyError> {
+    let Some(stream) = control::connect(directory).await else {
+        let _claim = directory.claim()?;
+        let (_entities, identities) = open_entities(directory)?;
+        return make(&identities, namespace).await;
+    };
     let asked = Asked::AddKey { namespace: namespace.to_owned() };
-    let mut line = serde_json::to_string(&asked).map_err(io::Error::other)?;
-    line.push('\n');
-    stream.write_all(line.as_bytes()).await?;
-    let mut line = String::new();
-    BufReader::new(stream.take(MAX_LINE)).read_line(&mut line).await?;
-    match serde_json::from_str(&line).map_err(io::Error::other)? {
+    match control::ask(stream, &asked).await?.0 {
         Answered::Key(key) => Ok(key),
         Answered::Refused(reason) => Err(KeyError::Refused(reason)),
+        Answered::Copy => Err(io::Error::other("it answers something else").into()),
     }
 }
 
-async fn make(identities: &dyn Identities, name: &str) -> Result<String, KeyError> {
+/// Makes it in the store.
+pub(crate) async fn make(identities: &dyn Identities, name: &str) -> Result<String, KeyError> {
     let namespace = Namespace::new(name).map_err(|error| KeyError::Name(name.to_owned(), error))?;
     match identities.create(&namespace).await {
         Ok(identity) => Ok(identity.credential().reveal().to_owned()),
         Err(StoreError::Conflict(_)) => Err(KeyError::Exists(name.to_owned())),
         Err(error) => Err(error.into()),
     }
-}
-
-/// The running hub's end of the control socket.
-#[derive(Debug)]
-pub(crate) struct ControlSocket {
-    listener: UnixListener,
-    path: PathBuf,
-}
-
-impl ControlSocket {
-    /// Binds it; the data directory's lock says that no other hub has it.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub(crate) fn bind(directory: &Directory) -> io::Result<Self> {
-        let path = directory.join(SOCKET);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let listener = UnixListener::bind(&path)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(Self { listener, path })
-    }
-
-    /// Answers one caller after the other until `stop`.
-    pub(crate) async fn serve(self, identities: Arc<dyn Identities>, stop: CancellationToken) {
-        loop {
-            let accepted = tokio::select! {
-                () = stop.cancelled() => break,
-                accepted = self.listener.accept() => accepted,
-            };
-            let answered = match accepted {
-                Ok((stream, _)) => answer(stream, identities.as_ref()).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = answered {
-                tracing::warn!(%error, "the control socket failed a caller");
-            }
-        }
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::debug!(%error, "no control socket to remove");
-        }
-    }
-}
-
-async fn answer(stream: UnixStream, identities: &dyn Identities) -> io::Result<()> {
-    let (reader, mut writer) = stream.into_split();
-    let mut line = String::new();
-    BufReader::new(reader.take(MAX_LINE)).read_line(&mut line).await?;
-    let answered = match serde_json::from_str(&line) {
-        Ok(Asked::AddKey { namespace }) => match make(identities, &namespace).await {
-            Ok(key) => Answered::Key(key),
-            Err(error) => Answered::Refused(error.to_string()),
-        },
-        Err(error) => Answered::Refused(error.to_string()),
-    };
-    let text = serde_json::to_string(&answered).map_err(io::Error::other)?;
-    writer.write_all(text.as_bytes()).await?;
-    writer.write_all(b"\n").await
 }

@@ -22,6 +22,8 @@ const DRIVER: &str = "process";
 pub(crate) struct Parts {
     /// What is kept.
     pub(crate) stores: Stores,
+    /// The log, for backups.
+    pub(crate) log: Arc<SegmentLog>,
     /// Accepts and delivers.
     pub(crate) engine: Engine,
     /// Runs actions.
@@ -42,7 +44,6 @@ impl Parts {
     /// # Errors
     /// What cannot be opened, and why.
     pub(crate) async fn open(settings: &Settings, directory: &Directory) -> Result<Self, Failure> {
-        // First of all the log, whose lock keeps a second hub out of the directory.
         let log = open_log(directory).await?;
         let sandbox_api = Arc::new(SandboxApi::default());
         let (stores, driver) = tokio::try_join!(
@@ -50,7 +51,7 @@ impl Parts {
             open_driver(settings, directory, Arc::clone(&sandbox_api)),
         )?;
         let invoker = open_invoker(settings, driver, &stores).await?;
-        let engine = open_engine(settings, directory, log, &stores).await?;
+        let engine = open_engine(settings, directory, Arc::clone(&log) as _, &stores).await?;
         let clock: Arc<dyn FeedClock> = Arc::new(SystemClock);
         let config = evoke_controller::Config::default();
         let manifest = Arc::new(invoker.runtimes().manifest().clone());
@@ -88,7 +89,7 @@ impl Parts {
             build: env!("CARGO_PKG_VERSION").to_owned(),
         });
         hub.answer_from(Arc::new(engine.clone()));
-        Ok(Self { stores, engine, invoker, invocations, supervisor, hub, sandbox_api })
+        Ok(Self { stores, log, engine, invoker, invocations, supervisor, hub, sandbox_api })
     }
 }
 
@@ -104,7 +105,7 @@ fn policy() -> Result<evoke_placement::Policy, Failure> {
     evoke_placement::POLICIES.first().copied().ok_or_else(|| "no placement policy".into())
 }
 
-async fn open_log(directory: &Directory) -> Result<Arc<dyn EventLog>, Failure> {
+async fn open_log(directory: &Directory) -> Result<Arc<SegmentLog>, Failure> {
     let path = directory.join("log");
     let opened = tokio::task::spawn_blocking(move || {
         SegmentLog::open(&path, evoke_event_log::Config::default())

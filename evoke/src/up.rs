@@ -5,15 +5,21 @@ use std::{future::Future, process::ExitCode, sync::Arc, time::Duration};
 use evoke_cli::Output;
 use evoke_controller::{delete_ended, router};
 use evoke_store::{ActivationStore as _, FeedStore as _};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    backup::Source,
     config::Settings,
+    control::{ControlSocket, Desk},
     directory::Directory,
-    keys::ControlSocket,
+    notify,
     parts::Parts,
     server::{self, Server, Share},
+    tls::Certificate,
     welcome,
 };
 
@@ -33,6 +39,7 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(600);
 pub(crate) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
     let signals = Signals::listen()?;
     let directory = Directory::open(&settings.data)?;
+    let _claim = directory.claim()?;
     let parts = Parts::open(&settings, &directory).await?;
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
@@ -43,10 +50,16 @@ pub(crate) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
     parts.sandbox_api.serve_with(server.clone());
     let loaded = parts.hub.load().await?;
     tracing::info!(triggers = loaded.triggers, rules = loaded.rules, "entities loaded");
-    server.listen(listener, settings.tls.clone(), Share::Api, stop.child_token());
+    let tls = settings.tls.as_ref().map(Certificate::acceptor).transpose()?;
+    server.listen(listener, tls, Share::Api, stop.child_token());
     parts.engine.start(Arc::clone(&parts.invocations) as _)?;
     start_feeds(&parts).await?;
-    tasks.spawn(control.serve(Arc::clone(&parts.stores.identities) as _, stop.clone()));
+    let source = Source::new(&directory, Arc::clone(&parts.log), &parts.stores);
+    let desk = Desk { identities: Arc::clone(&parts.stores.identities) as _, source };
+    tasks.spawn(control.serve(desk, stop.clone()));
+    if let Some(certificate) = settings.tls.clone() {
+        tasks.spawn(certificate.follow(Arc::clone(&signals.reload), stop.clone()));
+    }
     tasks.spawn(expire(
         Arc::clone(&parts.stores.activations),
         settings.activation_age,
@@ -57,11 +70,21 @@ pub(crate) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
     parts.hub.set_ready();
     directory.keep_address(address, settings.tls.is_some())?;
     tracing::info!(%address, data = %directory.path().display(), "ready");
+    notify::tell(notify::State::Ready);
     let shown = show(&settings, &directory, address, stop.clone());
     let failed = until_end(signals, &parts, shown).await;
-    drain(&parts, &server, &stop, &tasks).await;
+    notify::tell(notify::State::Stopping);
+    parts.hub.set_ending();
+    if failed.as_ref().is_ok_and(|failed| !failed) {
+        tokio::time::sleep(settings.drain_delay).await;
+    }
+    let draining = drain(&parts, &server, &stop, &tasks);
+    let drained = tokio::time::timeout(settings.drain_within, draining).await;
     directory.forget_address();
-    Ok(if failed? { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    if drained.is_err() {
+        tracing::error!("the end took too long: what is under way is resumed at the next start");
+    }
+    Ok(if failed? || drained.is_err() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 async fn start_feeds(parts: &Parts) -> Result<(), Failure> {
@@ -160,17 +183,27 @@ async fn expire(
     }
 }
 
-/// SIGINT and SIGTERM.
+/// SIGINT and SIGTERM; SIGHUP tells `reload`.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    reload: Arc<Notify>,
 }
 
 impl Signals {
     fn listen() -> std::io::Result<Self> {
+        let reload = Arc::new(Notify::new());
+        let (mut hangup, told) = (signal(SignalKind::hangup())?, Arc::clone(&reload));
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                tracing::info!("SIGHUP: certificate and key are read again, where there are any");
+                told.notify_one();
+            }
+        });
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            reload,
         })
     }
 

@@ -3,4 +3,5 @@
 pub mod bench;
 pub mod e2e;
 pub mod fault;
+pub mod fixture;
 pub mod simulator;

@@ -96,7 +96,7 @@ async fn a_second_hub_on_the_directory_is_refused() -> Done {
     node(&caller, "echo", ECHO).await?;
     let (code, text) =
         refused(&place, &["up", "--listen", "127.0.0.1:0", "--data", "DATA"]).await?;
-    assert_eq!(code, 1, "{text}");
+    assert_eq!(code, 3, "{text}");
     let line = text.lines().last().unwrap_or_default();
     let is_clear =
         ["another", "hub", "already", "use"].iter().filter(|word| line.contains(**word)).count()

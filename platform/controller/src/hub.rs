@@ -128,6 +128,11 @@ impl Hub {
         self.ready.store(true, Ordering::Release);
     }
 
+    /// From now on `/readyz` says no, while requests are answered on.
+    pub fn set_ending(&self) {
+        self.ready.store(false, Ordering::Release);
+    }
+
     /// Whether the hub takes work.
     pub(crate) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)

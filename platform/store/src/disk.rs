@@ -49,7 +49,7 @@ fn make(path: &Path) -> Result<(), StoreError> {
     Ok(sync_folder_of(path)?)
 }
 
-fn database(file: File, cache_bytes: usize) -> Result<Database, StoreError> {
+pub(crate) fn database(file: File, cache_bytes: usize) -> Result<Database, StoreError> {
     let backend = FileBackend::new(file)?;
     Ok(Database::builder().set_cache_size(cache_bytes).create_with_backend(backend)?)
 }

@@ -9,6 +9,7 @@
 pub mod activations;
 pub mod code;
 mod disk;
+pub mod dump;
 pub mod entities;
 mod error;
 pub mod identities;
@@ -16,6 +17,7 @@ pub mod seal;
 
 pub use activations::{ActivationQuery, ActivationStore, EmbeddedActivations};
 pub use code::{CodeStore, FileCode};
+pub use dump::{Load, Snapshot};
 pub use entities::{
     Change, Collection, EmbeddedEntities, Entity, EntityQuery, EntityStore, Expect, FeedStore,
     Revision, Stored,

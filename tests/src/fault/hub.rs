@@ -207,6 +207,19 @@ impl Hub {
         }
     }
 
+    /// Waits for the end of a hub that was told to end, however that is.
+    ///
+    /// # Errors
+    /// `TimedOut`.
+    pub async fn ended(mut self) -> Result<std::process::ExitStatus, FaultError> {
+        let ended = tokio::time::timeout(STOP_LIMIT, self.child.wait()).await;
+        Ok(ended.map_err(|_elapsed| FaultError::TimedOut {
+            what: "the end",
+            limit: STOP_LIMIT,
+            state: self.launch.log_end(),
+        })??)
+    }
+
     /// Asks it to stop and waits for a clean end.
     ///
     /// # Errors

@@ -44,4 +44,7 @@ pub use read::{
 };
 pub use record::{Append, AppendError, Appended, Class, Guard, Malformed, Record, Stream};
 pub use recovery::{Damage, Torn};
-pub use segment_log::{Allocate, Config, OpenError, OpenReport, Seams, SegmentLog};
+pub use segment_log::{
+    Allocate, Config, LogCopy, OpenError, OpenReport, Seams, SegmentCopy, SegmentLog, is_of_a_copy,
+    restored,
+};

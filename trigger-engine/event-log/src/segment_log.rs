@@ -2,6 +2,7 @@
 
 mod cold;
 mod committer;
+mod copy;
 pub(crate) mod files;
 mod housekeeper;
 pub(crate) mod identity;
@@ -34,6 +35,7 @@ use crate::read::{
 use crate::record::{Append, AppendError};
 use crate::retention;
 use crate::segment_log::committer::{Committer, Inbox, Token};
+pub use crate::segment_log::copy::{LogCopy, SegmentCopy, is_of_a_copy, restored};
 use crate::segment_log::files::Dir;
 use crate::segment_log::housekeeper::Housekeeper;
 use crate::segment_log::identity::Identity;

@@ -18,6 +18,6 @@ async fn ready(State(hub): State<Arc<Hub>>) -> Result<Response, ApiError> {
     if hub.is_ready() {
         Ok(answer::plain("ready"))
     } else {
-        Err(ApiError::Unavailable("The hub is starting.".to_owned()))
+        Err(ApiError::Unavailable("The hub is starting or ending.".to_owned()))
     }
 }

@@ -89,6 +89,16 @@ impl EmbeddedActivations {
     }
 }
 
+impl EmbeddedActivations {
+    /// Every record that is durable now.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`].
+    pub fn snapshot(&self) -> Result<crate::Snapshot, StoreError> {
+        crate::Snapshot::of(&self.shared.database)
+    }
+}
+
 impl Drop for EmbeddedActivations {
     /// Commits what is staged.
     fn drop(&mut self) {

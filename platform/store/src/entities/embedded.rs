@@ -34,6 +34,14 @@ impl EmbeddedEntities {
         Ok(Self { database: disk::open(path, CACHE_BYTES)?, seal })
     }
 
+    /// Everything in the file as it is now: entities, feeds, identities, with what is sealed as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`].
+    pub fn snapshot(&self) -> Result<crate::Snapshot, StoreError> {
+        crate::Snapshot::of(&self.database)
+    }
+
     /// The database, for what else lives in the file.
     pub(crate) fn database(&self) -> &Arc<Database> {
         &self.database

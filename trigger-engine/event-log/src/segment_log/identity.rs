@@ -10,7 +10,7 @@ use crate::frame::Marker;
 use crate::segment_log::files::Dir;
 use crate::segment_log::open::OpenError;
 
-const NAME: &str = "log.json";
+pub(super) const NAME: &str = "log.json";
 /// The format this program writes and reads.
 const FORMAT: u32 = 1;
 
@@ -54,12 +54,16 @@ impl Identity {
 
     /// Makes a new log of the directory.
     pub(crate) fn create(dir: &Dir) -> Result<Self, OpenError> {
+        Self::renew(dir, Marker(uuid::Uuid::new_v4().as_u64_pair().0.to_le_bytes()))
+    }
+
+    /// Makes another log of a directory whose frames have this marker.
+    pub(super) fn renew(dir: &Dir, marker: Marker) -> Result<Self, OpenError> {
         let uid = uuid::Uuid::new_v4();
-        let marker = uuid::Uuid::new_v4().as_u64_pair().0;
-        let file = File { format: FORMAT, uid, marker };
+        let file = File { format: FORMAT, uid, marker: u64::from_le_bytes(marker.0) };
         let text =
             serde_json::to_vec_pretty(&file).map_err(|source| OpenError::Identity { source })?;
         dir.replace(NAME, &text)?;
-        Ok(Self { uid: LogUid(uid.into_bytes()), marker: Marker(marker.to_le_bytes()) })
+        Ok(Self { uid: LogUid(uid.into_bytes()), marker })
     }
 }
