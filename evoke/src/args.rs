@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::limits::{ForAll, ForOne};
+
 /// Events in, functions invoked, nothing lost.
 #[derive(Debug, Parser)]
 #[command(name = "evoke", version, about, propagate_version = true, subcommand_required = true)]
@@ -78,6 +80,9 @@ pub(crate) struct Up {
     /// How long activation records are kept, in hours.
     #[arg(long, value_name = "HOURS", env = "EVOKE_ACTIVATION_AGE", default_value_t = 168)]
     pub(crate) activation_age: u64,
+    /// Caps of each namespace.
+    #[command(flatten)]
+    pub(crate) limits: ForAll,
     /// Form of the hub's own log, on standard error.
     #[arg(long, value_name = "FORM", env = "EVOKE_LOG_FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
@@ -115,6 +120,8 @@ pub(crate) enum Key {
         #[arg(long, value_name = "DIR", env = "EVOKE_DATA", default_value = "data")]
         data: PathBuf,
     },
+    /// Show or set what one namespace may use.
+    Limits(ForOne),
 }
 
 /// `evoke log …`

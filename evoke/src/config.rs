@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use evoke_sandbox::Cidr;
+use evoke_schemas::{NamespaceLimits, namespace_limits::CapError};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
@@ -35,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) log_age: Duration,
     /// How long activation records are kept.
     pub(crate) activation_age: Duration,
+    /// Caps of every namespace that has none of its own.
+    pub(crate) namespace: NamespaceLimits,
     /// Manifest to apply once ready.
     pub(crate) apply: Option<PathBuf>,
     /// Whether activations are printed as they happen.
@@ -64,6 +67,9 @@ pub(crate) enum SettingError {
     /// Too little to work with.
     #[error("{0} must be at least {1}")]
     TooSmall(&'static str, u64),
+    /// A cap out of its bounds.
+    #[error(transparent)]
+    Cap(#[from] CapError),
     /// A file that is not there.
     #[error("--apply: there is no file {0}")]
     NoManifest(PathBuf),
@@ -93,6 +99,9 @@ impl Settings {
         if let Some(file) = up.apply.as_ref().filter(|file| !file.is_file()) {
             wrong.push(SettingError::NoManifest(file.clone()));
         }
+        if let Err(caps) = up.limits.limits().check() {
+            wrong.extend(caps.into_iter().map(SettingError::from));
+        }
         let sandbox = sandboxes(up, &mut wrong);
         if !wrong.is_empty() {
             return Err(wrong);
@@ -107,6 +116,7 @@ impl Settings {
             log_bytes: up.log_size << 20,
             log_age: Duration::from_secs(up.log_age.saturating_mul(3_600)),
             activation_age: Duration::from_secs(up.activation_age.saturating_mul(3_600)),
+            namespace: up.limits.limits(),
             apply: up.apply.clone(),
             follow: up.follow,
         })

@@ -2,7 +2,7 @@
 
 use std::{io, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc};
 
-use evoke_schemas::Namespace;
+use evoke_schemas::{Namespace, NamespaceOverrides};
 use evoke_store::{Identities, StoreError};
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     directory::{Directory, DirectoryError},
+    limits::{self, Keeper},
     stores::{OpenError, open_entities},
 };
 
@@ -27,6 +28,12 @@ pub(crate) enum KeyError {
     /// Not a name.
     #[error("`{0}`: {1}")]
     Name(String, evoke_schemas::NameError),
+    /// There is none.
+    #[error("namespace `{0}` does not exist; `evoke key add {0}` makes it")]
+    Missing(String),
+    /// Caps out of their bounds.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Caps(Vec<evoke_schemas::namespace_limits::CapError>),
     /// It is there.
     #[error("namespace `{0}` exists already")]
     Exists(String),
@@ -49,14 +56,24 @@ pub(crate) enum KeyError {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-enum Asked {
-    AddKey { namespace: String },
+pub(crate) enum Asked {
+    /// Make a namespace.
+    AddKey {
+        /// Its name.
+        namespace: String,
+    },
+    /// Change the caps of a namespace.
+    Limits(limits::Change),
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-enum Answered {
+pub(crate) enum Answered {
+    /// `uuid:key`.
     Key(String),
+    /// What is set for the namespace.
+    Limits(NamespaceOverrides),
+    /// Why not.
     Refused(String),
 }
 
@@ -65,26 +82,35 @@ enum Answered {
 /// # Errors
 /// [`KeyError`] says what to do.
 pub(crate) async fn add(directory: &Directory, namespace: &str) -> Result<String, KeyError> {
-    match UnixStream::connect(directory.join(SOCKET)).await {
-        Ok(stream) => ask(stream, namespace).await,
-        Err(_no_hub_runs) => {
+    let asked = Asked::AddKey { namespace: namespace.to_owned() };
+    match ask_running(directory, &asked).await? {
+        Some(Answered::Key(key)) => Ok(key),
+        Some(Answered::Refused(reason)) => Err(KeyError::Refused(reason)),
+        Some(Answered::Limits(_)) => Err(KeyError::Refused("no key was told".to_owned())),
+        None => {
             let (_entities, identities) = open_entities(directory)?;
             make(&identities, namespace).await
         }
     }
 }
 
-async fn ask(mut stream: UnixStream, namespace: &str) -> Result<String, KeyError> {
-    let asked = Asked::AddKey { namespace: namespace.to_owned() };
-    let mut line = serde_json::to_string(&asked).map_err(io::Error::other)?;
+/// What the hub that runs on the directory answers; none where none runs.
+///
+/// # Errors
+/// [`KeyError::Socket`].
+pub(crate) async fn ask_running(
+    directory: &Directory,
+    asked: &Asked,
+) -> Result<Option<Answered>, KeyError> {
+    let Ok(mut stream) = UnixStream::connect(directory.join(SOCKET)).await else {
+        return Ok(None);
+    };
+    let mut line = serde_json::to_string(asked).map_err(io::Error::other)?;
     line.push('\n');
     stream.write_all(line.as_bytes()).await?;
     let mut line = String::new();
     BufReader::new(stream.take(MAX_LINE)).read_line(&mut line).await?;
-    match serde_json::from_str(&line).map_err(io::Error::other)? {
-        Answered::Key(key) => Ok(key),
-        Answered::Refused(reason) => Err(KeyError::Refused(reason)),
-    }
+    Ok(Some(serde_json::from_str(&line).map_err(io::Error::other)?))
 }
 
 async fn make(identities: &dyn Identities, name: &str) -> Result<String, KeyError> {
@@ -120,14 +146,14 @@ impl ControlSocket {
     }
 
     /// Answers one caller after the other until `stop`.
-    pub(crate) async fn serve(self, identities: Arc<dyn Identities>, stop: CancellationToken) {
+    pub(crate) async fn serve(self, keeper: Arc<dyn Keeper>, stop: CancellationToken) {
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
                 accepted = self.listener.accept() => accepted,
             };
             let answered = match accepted {
-                Ok((stream, _)) => answer(stream, identities.as_ref()).await,
+                Ok((stream, _)) => answer(stream, keeper.as_ref()).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = answered {
@@ -140,13 +166,17 @@ impl ControlSocket {
     }
 }
 
-async fn answer(stream: UnixStream, identities: &dyn Identities) -> io::Result<()> {
+async fn answer(stream: UnixStream, keeper: &dyn Keeper) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut line = String::new();
     BufReader::new(reader.take(MAX_LINE)).read_line(&mut line).await?;
     let answered = match serde_json::from_str(&line) {
-        Ok(Asked::AddKey { namespace }) => match make(identities, &namespace).await {
+        Ok(Asked::AddKey { namespace }) => match make(keeper.identities(), &namespace).await {
             Ok(key) => Answered::Key(key),
+            Err(error) => Answered::Refused(error.to_string()),
+        },
+        Ok(Asked::Limits(change)) => match limits::apply(keeper, change).await {
+            Ok(own) => Answered::Limits(own),
             Err(error) => Answered::Refused(error.to_string()),
         },
         Err(error) => Answered::Refused(error.to_string()),

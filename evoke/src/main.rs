@@ -4,6 +4,7 @@ mod args;
 mod config;
 mod directory;
 mod keys;
+mod limits;
 mod log;
 mod parts;
 mod sandbox_api;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     let done = match Program::parse().command {
         Command::Up(settings) => run_hub(&settings),
         Command::Key(Key::Add { namespace, data }) => add_key(&namespace, &data),
+        Command::Key(Key::Limits(told)) => change_limits(&told),
         Command::Log(Log::Verify { data, json }) => log::verify(&data, json),
         Command::Client(command) => return evoke_cli::run(command),
     };
@@ -89,6 +91,13 @@ fn add_key(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let key = runtime.block_on(keys::add(&directory, namespace))?;
     writeln!(io::stdout(), "{key}")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn change_limits(told: &limits::ForOne) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let directory = directory::Directory::open(&told.data)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    writeln!(io::stdout(), "{}", runtime.block_on(limits::change(&directory, told))?)?;
     Ok(ExitCode::SUCCESS)
 }
 

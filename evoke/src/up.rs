@@ -46,7 +46,7 @@ pub(crate) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
     server.listen(listener, settings.tls.clone(), Share::Api, stop.child_token());
     parts.engine.start(Arc::clone(&parts.invocations) as _)?;
     start_feeds(&parts).await?;
-    tasks.spawn(control.serve(Arc::clone(&parts.stores.identities) as _, stop.clone()));
+    tasks.spawn(control.serve(Arc::clone(&parts.hub) as _, stop.clone()));
     tasks.spawn(expire(
         Arc::clone(&parts.stores.activations),
         settings.activation_age,
