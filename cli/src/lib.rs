@@ -16,6 +16,7 @@ mod feed;
 mod follow;
 mod hub;
 mod name;
+mod namespace;
 mod options;
 mod output;
 mod package;
@@ -60,6 +61,8 @@ pub enum Command {
     DeadLetter(On<dead_letter::DeadLetterCommand>),
     /// Deliver a range of the log again to one rule: create, list, get, cancel.
     Replay(On<replay::ReplayCommand>),
+    /// The namespace of the key and what it may use: get.
+    Namespace(On<namespace::NamespaceCommand>),
     /// Kinds of functions that the hub can run.
     Runtimes(OnArgs<runtimes::Runtimes>),
 }
@@ -128,6 +131,7 @@ impl Command {
             Self::Event(on) => &on.hub,
             Self::DeadLetter(on) => &on.hub,
             Self::Replay(on) => &on.hub,
+            Self::Namespace(on) => &on.hub,
             Self::Runtimes(on) => &on.hub,
         }
     }
@@ -145,6 +149,7 @@ impl Command {
             Self::Event(on) => on.command.run(&hub, output).await,
             Self::DeadLetter(on) => on.command.run(&hub, output).await,
             Self::Replay(on) => on.command.run(&hub, output).await,
+            Self::Namespace(on) => on.command.run(&hub, output).await,
             Self::Runtimes(_) => runtimes::list(&hub, output).await,
         }
     }

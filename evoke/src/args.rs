@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::limits::{ForAll, ForOne};
+
 /// Events in, functions invoked, nothing lost.
 #[derive(Debug, Parser)]
 #[command(name = "evoke", version, about, propagate_version = true, subcommand_required = true)]
@@ -15,7 +17,6 @@ pub(crate) struct Program {
 
 /// What the program can do: run the hub, keep its directory, or speak to a running one.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "made once, of the command line")]
 pub(crate) enum Command {
     /// Run the hub on a data directory.
     Up(Box<Up>),
@@ -109,6 +110,9 @@ pub(crate) struct Up {
     /// Most time that the whole end may take after that, in seconds.
     #[arg(long, value_name = "SECONDS", env = "EVOKE_DRAIN_WITHIN", default_value_t = 30)]
     pub(crate) drain_within: u64,
+    /// Caps of each namespace.
+    #[command(flatten)]
+    pub(crate) limits: ForAll,
     /// Form of the hub's own log, on standard error.
     #[arg(long, value_name = "FORM", env = "EVOKE_LOG_FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
@@ -177,6 +181,8 @@ pub(crate) enum Key {
         #[arg(long, value_name = "DIR", env = "EVOKE_DATA", default_value = "data")]
         data: PathBuf,
     },
+    /// Show or set what one namespace may use.
+    Limits(ForOne),
 }
 
 /// `evoke log …`

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use evoke_sandbox::Cidr;
+use evoke_schemas::{NamespaceLimits, namespace_limits::CapError};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -42,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) drain_delay: Duration,
     /// Most time of the end after that.
     pub(crate) drain_within: Duration,
+    /// Caps of every namespace that has none of its own.
+    pub(crate) namespace: NamespaceLimits,
     /// Manifest to apply once ready.
     pub(crate) apply: Option<PathBuf>,
     /// Whether activations are printed as they happen.
@@ -71,6 +74,9 @@ pub(crate) enum SettingError {
     /// Too little to work with.
     #[error("{0} must be at least {1}")]
     TooSmall(&'static str, u64),
+    /// A cap out of its bounds.
+    #[error(transparent)]
+    Cap(#[from] CapError),
     /// A file that is not there.
     #[error("--apply: there is no file {0}")]
     NoManifest(PathBuf),
@@ -111,6 +117,13 @@ impl SettingError {
             Self::TooSmall("--log-size", _) => &["log-size"],
             Self::TooSmall("--sandbox-memory", _) => &["sandbox-memory"],
             Self::TooSmall(..) => &["drain-within"],
+            Self::Cap(error) => match error.cap() {
+                "code" => &["code-size"],
+                "payload" => &["payload-size"],
+                "undelivered" => &["undelivered-size"],
+                "entities" => &["entities"],
+                _ => &["sandboxes"],
+            },
             Self::NoManifest(_) => &["apply"],
             Self::LogLevel(..) => &["log-level"],
         }
@@ -147,6 +160,9 @@ impl Settings {
         if let Err(error) = EnvFilter::try_new(&up.log_level) {
             wrong.push(SettingError::LogLevel(up.log_level.clone(), error));
         }
+        if let Err(caps) = up.limits.limits().check() {
+            wrong.extend(caps.into_iter().map(SettingError::from));
+        }
         let sandbox = sandboxes(up, &mut wrong);
         if !wrong.is_empty() {
             return Err(wrong);
@@ -163,6 +179,7 @@ impl Settings {
             activation_age: Duration::from_secs(up.activation_age.saturating_mul(3_600)),
             drain_delay: Duration::from_secs(up.drain_delay),
             drain_within: Duration::from_secs(up.drain_within),
+            namespace: up.limits.limits(),
             apply: up.apply.clone(),
             follow: up.follow,
         })

@@ -2,7 +2,7 @@
 
 use std::{io, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc, time::Duration};
 
-use evoke_store::Identities;
+use evoke_schemas::NamespaceOverrides;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -12,7 +12,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{backup::Source, directory::Directory, keys};
+use crate::{
+    backup::Source,
+    directory::Directory,
+    keys,
+    limits::{self, Keeper},
+};
 
 /// Longest line on the control socket. Unit: bytes.
 const MAX_LINE: u64 = 4_096;
@@ -32,6 +37,8 @@ pub(crate) enum Asked {
         /// The name.
         namespace: String,
     },
+    /// Caps of a namespace, changed.
+    Limits(limits::Change),
     /// A copy of everything, sent on the same socket.
     Backup,
 }
@@ -42,6 +49,8 @@ pub(crate) enum Asked {
 pub(crate) enum Answered {
     /// The key of the namespace.
     Key(String),
+    /// What is set for the namespace.
+    Limits(NamespaceOverrides),
     /// The copy follows.
     Copy,
     /// Not done, and why.
@@ -50,8 +59,8 @@ pub(crate) enum Answered {
 
 /// What a running hub answers from.
 pub(crate) struct Desk {
-    /// Where namespaces are made.
-    pub(crate) identities: Arc<dyn Identities>,
+    /// Where namespaces and their caps are kept.
+    pub(crate) keeper: Arc<dyn Keeper>,
     /// What a backup is taken of.
     pub(crate) source: Source,
 }
@@ -144,11 +153,15 @@ async fn answer(stream: UnixStream, desk: &Desk, stop: CancellationToken) -> io:
     tokio::time::timeout(ASKED_WITHIN, reader.read_line(&mut line)).await??;
     let answered = match serde_json::from_str(&line) {
         Ok(Asked::AddKey { namespace }) => {
-            match keys::make(desk.identities.as_ref(), &namespace).await {
+            match keys::make(desk.keeper.identities(), &namespace).await {
                 Ok(key) => Answered::Key(key),
                 Err(error) => Answered::Refused(error.to_string()),
             }
         }
+        Ok(Asked::Limits(change)) => match limits::apply(desk.keeper.as_ref(), change).await {
+            Ok(own) => Answered::Limits(own),
+            Err(error) => Answered::Refused(error.to_string()),
+        },
         Ok(Asked::Backup) => Answered::Copy,
         Err(error) => Answered::Refused(error.to_string()),
     };

@@ -17,6 +17,12 @@ pub(crate) enum KeyError {
     /// Not a name.
     #[error("`{0}`: {1}")]
     Name(String, evoke_schemas::NameError),
+    /// There is none.
+    #[error("namespace `{0}` does not exist; `evoke key add {0}` makes it")]
+    Missing(String),
+    /// Caps out of their bounds.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Caps(Vec<evoke_schemas::namespace_limits::CapError>),
     /// It is there.
     #[error("namespace `{0}` exists already")]
     Exists(String),
@@ -51,7 +57,9 @@ pub(crate) async fn add(directory: &Directory, namespace: &str) -> Result<String
     match control::ask(stream, &asked).await?.0 {
         Answered::Key(key) => Ok(key),
         Answered::Refused(reason) => Err(KeyError::Refused(reason)),
-        Answered::Copy => Err(io::Error::other("it answers something else").into()),
+        Answered::Copy | Answered::Limits(_) => {
+            Err(io::Error::other("it answers something else").into())
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod config;
 mod control;
 mod directory;
 mod keys;
+mod limits;
 mod log;
 mod notify;
 mod parts;
@@ -65,6 +66,7 @@ fn run(matches: &ArgMatches) -> Done {
     }
     match Program::from_arg_matches(matches)?.command {
         Command::Key(Key::Add { namespace, data }) => add_key(&namespace, &data),
+        Command::Key(Key::Limits(told)) => change_limits(&told),
         Command::Log(Log::Verify { data, json }) => log::verify(&data, json),
         Command::Backup(told) => backup::take(&told),
         Command::Restore(told) => backup::restore(&told),
@@ -131,6 +133,13 @@ fn add_key(namespace: &str, data: &std::path::Path) -> Done {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let key = runtime.block_on(keys::add(&directory, namespace))?;
     writeln!(io::stdout(), "{key}")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn change_limits(told: &limits::ForOne) -> Done {
+    let directory = directory::Directory::open(&told.data)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    writeln!(io::stdout(), "{}", runtime.block_on(limits::change(&directory, told))?)?;
     Ok(ExitCode::SUCCESS)
 }
 

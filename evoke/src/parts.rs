@@ -9,7 +9,7 @@ use evoke_event_log::{EventLog, Retention, SegmentLog};
 use evoke_feeds::{Clock as FeedClock, EventSink, Supervisor, SystemClock};
 use evoke_invoker::Invoker;
 use evoke_sandbox::SandboxDriver;
-use evoke_trigger_engine::{Clock, Engine, EngineConfig, EngineParts};
+use evoke_trigger_engine::{Clock, Engine, EngineConfig, EngineParts, config::DeliveryConfig};
 
 use crate::{config::Settings, directory::Directory, sandbox_api::SandboxApi, stores::Stores};
 
@@ -53,7 +53,10 @@ impl Parts {
         let invoker = open_invoker(settings, driver, &stores).await?;
         let engine = open_engine(settings, directory, Arc::clone(&log) as _, &stores).await?;
         let clock: Arc<dyn FeedClock> = Arc::new(SystemClock);
-        let config = evoke_controller::Config::default();
+        let config = evoke_controller::Config {
+            namespace: settings.namespace,
+            ..evoke_controller::Config::default()
+        };
         let manifest = Arc::new(invoker.runtimes().manifest().clone());
         let runner: Arc<dyn Runner> = Arc::new(invoker.clone());
         let system = open_system(&clock)?;
@@ -158,6 +161,12 @@ async fn open_engine(
 ) -> Result<Engine, Failure> {
     let age_ms = u64::try_from(settings.log_age.as_millis()).unwrap_or(u64::MAX);
     let config = EngineConfig {
+        delivery: DeliveryConfig {
+            running_per_namespace: usize::try_from(settings.namespace.deliveries())
+                .unwrap_or(usize::MAX),
+            parked_bytes_per_namespace: settings.namespace.undelivered,
+            ..DeliveryConfig::default()
+        },
         retention: Retention { max_age_ms: Some(age_ms), max_bytes: Some(settings.log_bytes) },
         ..EngineConfig::default()
     };

@@ -55,7 +55,7 @@ pub(crate) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
     parts.engine.start(Arc::clone(&parts.invocations) as _)?;
     start_feeds(&parts).await?;
     let source = Source::new(&directory, Arc::clone(&parts.log), &parts.stores);
-    let desk = Desk { identities: Arc::clone(&parts.stores.identities) as _, source };
+    let desk = Desk { keeper: Arc::clone(&parts.hub) as _, source };
     tasks.spawn(control.serve(desk, stop.clone()));
     if let Some(certificate) = settings.tls.clone() {
         tasks.spawn(certificate.follow(Arc::clone(&signals.reload), stop.clone()));

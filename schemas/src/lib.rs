@@ -5,11 +5,13 @@
 
 pub mod action;
 pub mod activation;
+pub mod byte_size;
 pub mod event;
 pub mod feed;
 pub mod key_value;
 pub mod limits;
 pub mod name;
+pub mod namespace_limits;
 pub mod package;
 pub mod position;
 pub mod rule;
@@ -20,10 +22,12 @@ pub mod version;
 
 pub use action::Action;
 pub use activation::{Activation, ActivationResponse, ActivationStatus};
+pub use byte_size::ByteSize;
 pub use event::{Data, Event};
 pub use feed::{Feed, FeedPayload, Reset, ResetTo};
 pub use key_value::KeyValues;
 pub use name::{EntityName, FullName, NameError, Namespace};
+pub use namespace_limits::{NamespaceLimits, NamespaceOverrides};
 pub use package::Package;
 pub use position::{LogUid, Position};
 pub use rule::{DeliveryPolicy, Rule, RuleStatus};

@@ -5,8 +5,6 @@
 //! `contentType`, `accept`, `auth` (`none`, `wrong`, or the header itself); `status`, `error` (`…` at its
 //! end stands for any text), `cors`, `challenge`.
 
-use std::fmt::Write as _;
-
 use evoke_tests::{
     e2e::{
         caller::{Ask, Caller, Reply},
@@ -76,7 +74,7 @@ fn wrong_with(row: &Value, reply: &Reply, namespace: &str) -> String {
             .strip_suffix('…')
             .map_or(want == got, |start| got.starts_with(start) && got != start);
         if !is {
-            let _ = write!(wrong, "\n   {what}: want {want:?}, got {got:?}");
+            wrong.push_str(&format!("\n   {what}: want {want:?}, got {got:?}"));
         }
     };
     let body = reply.json();
@@ -143,7 +141,7 @@ async fn every_row_of_the_error_catalogue_is_answered_as_it_says() -> Result<(),
         let reply = caller(row, &own, &wrong).send(ask(row)).await?;
         let differs = wrong_with(row, &reply, namespace);
         if !differs.is_empty() {
-            let _ = write!(all, "\n{}{differs}", row.get("ask").unwrap_or(row));
+            all.push_str(&format!("\n{}{differs}", row.get("ask").unwrap_or(row)));
         }
     }
     assert!(all.is_empty(), "{all}");

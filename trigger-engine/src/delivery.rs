@@ -30,6 +30,7 @@ mod announce;
 mod attempts;
 mod carry;
 mod chain;
+mod clock;
 mod commands;
 mod effect;
 mod intake;
@@ -70,7 +71,8 @@ use turns::{RuleKey, Turns};
 
 pub use announce::{MAX_DEPTH, announcement};
 pub use effect::{
-    CommandError, DeliveryEffect, DeliveryInput, RangeMatch, RangeRead, Start, Ticket,
+    CommandError, DeliveryEffect, DeliveryInput, NamespaceBounds, RangeMatch, RangeRead, Start,
+    Ticket,
 };
 pub use load::key_of;
 pub use replays::qualifies;
@@ -95,6 +97,8 @@ pub struct Deliveries {
     applied: Cursor,
     pipeline: Pipeline<Change>,
     refused_until_ms: u64,
+    /// The log's end when the machine's clock was set, and by how much.
+    steps: Vec<(Cursor, i64)>,
     replays: BTreeMap<EntityUid, Replay>,
     carry: Option<Carry>,
     /// Where the log begins once the segment that went last is gone.
@@ -174,7 +178,11 @@ impl Deliveries {
             DeliveryInput::RuleChanged(rule) => self.rule_changed(rule, now_ms),
             DeliveryInput::RuleRemoved { namespace, uid } => self.rule_removed(&namespace, uid),
             DeliveryInput::Capacity(capacity) => self.capacity = capacity.min(self.config.running),
+            DeliveryInput::Bounds { namespace, bounds } => {
+                self.set_bounds(&namespace, bounds, effects);
+            }
             DeliveryInput::Tick => self.tick(now_ms, effects),
+            DeliveryInput::ClockStepped { by_ms, end } => self.clock_stepped(by_ms, end),
             DeliveryInput::Revive { id, ticket } => self.revive(id, ticket, now_ms, effects),
             DeliveryInput::Discard { id, ticket } => self.discard(id, ticket, now_ms, effects),
             DeliveryInput::Announced { id } => self.announced(id),

@@ -1,6 +1,7 @@
 //! The handle to the running engine: accepts events, knows the rules, answers questions.
 
 mod checkpoints;
+mod clock;
 mod dispatch;
 mod intake;
 mod questions;
@@ -23,7 +24,7 @@ use crate::{
     accepted::Accepted,
     activations::ActivationSink,
     config::EngineConfig,
-    delivery::{Deliveries, DeliveryEffect, DeliveryInput},
+    delivery::{Deliveries, DeliveryEffect, DeliveryInput, NamespaceBounds},
     incoming::Incoming,
     ingest::{Ingest, IngestError},
     invoker::ActionInvoker,
@@ -32,6 +33,7 @@ use checkpoints::Checkpoints;
 use dispatch::{DispatchParts, Driver, Shared, Tickets};
 use intake::Intake;
 
+pub use clock::{Clock, Steps};
 pub use questions::{EventFilter, PlacedEvent, QuestionError};
 
 /// What the engine stands on.
@@ -47,10 +49,6 @@ pub struct EngineParts {
     pub checkpoints: Option<PathBuf>,
 }
 
-/// Where the time comes from, unix milliseconds.
-#[derive(Clone)]
-pub struct Clock(pub Arc<dyn Fn() -> u64 + Send + Sync>);
-
 /// The engine; clones are the same engine.
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -60,6 +58,8 @@ pub struct Engine {
     checkpoints: Option<Checkpoints>,
     /// What was recovered, until deliveries begin.
     recovered: Arc<Mutex<Option<Recovered>>>,
+    /// Bounds of single namespaces, until deliveries begin.
+    bounds: Arc<Mutex<Vec<(Namespace, NamespaceBounds)>>>,
     running: Arc<OnceLock<Running>>,
 }
 
@@ -111,6 +111,7 @@ impl Engine {
             config,
             checkpoints,
             recovered: Arc::new(Mutex::new(Some(recovered))),
+            bounds: Arc::default(),
             running: Arc::new(OnceLock::new()),
         })
     }
@@ -122,6 +123,12 @@ impl Engine {
     pub fn start(&self, invoker: Arc<dyn ActionInvoker>) -> Result<(), OpenError> {
         let recovered = self.recovered.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Recovered { mut core, mut effects } = recovered.ok_or(OpenError::Started)?;
+        let bounds =
+            std::mem::take(&mut *self.bounds.lock().unwrap_or_else(PoisonError::into_inner));
+        for (namespace, own) in bounds {
+            let bounds = DeliveryInput::Bounds { namespace, bounds: Some(own) };
+            core.step(bounds, self.parts.clock.now_ms(), &mut effects);
+        }
         let rules = self.intake.with(|ingest| ingest.index.rules());
         core.resume(rules, self.parts.clock.now_ms(), &mut effects);
         let shared = Shared::new(
@@ -180,6 +187,19 @@ impl Engine {
     fn tell(&self, input: DeliveryInput) {
         if let Some(running) = self.running.get() {
             running.shared.change(input);
+        }
+    }
+
+    /// Gives a namespace bounds of its own, in force with the next delivery.
+    pub fn set_bounds(&self, namespace: Namespace, own: NamespaceBounds) {
+        match self.running.get() {
+            Some(running) => {
+                running.shared.change(DeliveryInput::Bounds { namespace, bounds: Some(own) });
+            }
+            None => {
+                let mut bounds = self.bounds.lock().unwrap_or_else(PoisonError::into_inner);
+                bounds.push((namespace, own));
+            }
         }
     }
 
@@ -294,29 +314,4 @@ async fn remember(
         from = page.next;
     }
     Ok(())
-}
-
-// === impl Clock ===
-
-impl Clock {
-    /// The machine's clock.
-    #[must_use]
-    pub fn system() -> Self {
-        Self(Arc::new(|| {
-            let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-            since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-        }))
-    }
-
-    /// The time now, unix milliseconds.
-    #[must_use]
-    pub fn now_ms(&self) -> u64 {
-        (self.0)()
-    }
-}
-
-impl std::fmt::Debug for Clock {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Clock")
-    }
 }

@@ -179,7 +179,9 @@ impl Ingest {
             IngestInput::Confirmed { token, position, stored } => {
                 self.confirmed(token, position, stored, effects);
             }
-            IngestInput::Synced { token, appended } => self.synced(token, &appended, effects),
+            IngestInput::Synced { token, appended } => {
+                self.synced(token, &appended, now_ms, effects);
+            }
             IngestInput::Refused { token, error } => self.refused(token, &error, effects),
             IngestInput::Close { namespace, cap } => {
                 self.closed.insert(namespace, cap);
@@ -327,11 +329,17 @@ impl Ingest {
         }
     }
 
-    fn synced(&mut self, token: Token, appended: &Appended, effects: &mut Vec<IngestEffect>) {
+    fn synced(
+        &mut self,
+        token: Token,
+        appended: &Appended,
+        now_ms: u64,
+        effects: &mut Vec<IngestEffect>,
+    ) {
         let Some(flight) = self.flights.get_mut(&token) else { return };
         let remembered = flight.synced(self.log, appended);
         for (hash, position) in remembered {
-            self.dedup.insert(hash, position, appended.time_ms);
+            self.dedup.insert(hash, position, now_ms);
             self.unregister(token, hash);
         }
         self.resolve_waiters(token, effects);

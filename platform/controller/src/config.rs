@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use evoke_schemas::limits::{
-    LimitRanges, MAX_BATCH_BYTES, MAX_BLOCKING_WAIT_MS, MAX_CODE_BYTES, MAX_PAYLOAD_BYTES,
+use evoke_schemas::{
+    NamespaceLimits,
+    limits::{LimitRanges, MAX_BATCH_BYTES, MAX_BLOCKING_WAIT_MS, MAX_CODE_BYTES},
 };
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +12,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Most bytes of one event, and of the body of one invocation.
-    pub max_event_bytes: usize,
     /// Most bytes of one batch of events.
     pub max_batch_bytes: usize,
     /// Most bytes of the body of any other request.
@@ -25,6 +24,9 @@ pub struct Config {
     pub max_blocking: usize,
     /// Actions kept ready to run, so that a call need not read the store.
     pub cached_actions: usize,
+    /// Caps of namespaces that have none of their own.
+    #[serde(skip)]
+    pub namespace: NamespaceLimits,
     /// Bounds of actions' limits.
     #[serde(skip)]
     pub limits: LimitRanges,
@@ -33,13 +35,13 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            max_event_bytes: MAX_PAYLOAD_BYTES,
             max_batch_bytes: MAX_BATCH_BYTES,
             max_entity_bytes: MAX_CODE_BYTES + 4 * 1024 * 1024,
             body_within_ms: 60_000,
             max_blocking_ms: MAX_BLOCKING_WAIT_MS,
             max_blocking: 4_096,
             cached_actions: 4_096,
+            namespace: NamespaceLimits::default(),
             limits: LimitRanges::default(),
         }
     }

@@ -68,6 +68,9 @@ async fn put_in_turn(hub: &Hub, wish: Wish) -> Result<Feed, ApiError> {
     }
     let before = hub.parts.feeds.feed(&wish.namespace, &wish.name).await?;
     let expect = before.as_ref().map_or(Expect::New, |before| Expect::At(before.revision));
+    if before.is_none() {
+        entities::check_room(hub, &wish.namespace, 1).await?;
+    }
     let old = before.map(|before| before.value);
     if old.as_ref().is_some_and(|old| old.feed_action.is_some() != wish.feed_action.is_some()) {
         return Err(ApiError::Exists);

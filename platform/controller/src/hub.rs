@@ -7,8 +7,9 @@ use std::sync::{
 
 use evoke_feeds::Clock;
 use evoke_invoker::Manifest;
+use evoke_schemas::{Namespace, NamespaceLimits, NamespaceOverrides};
 use evoke_store::{ActivationStore, CodeStore, EntityStore, FeedStore, Identities, StoreError};
-use evoke_trigger_engine::Engine;
+use evoke_trigger_engine::{Engine, NamespaceBounds};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -88,6 +89,9 @@ impl Hub {
     /// [`StoreError`]: the hub must not start without its rules.
     pub async fn load(&self) -> Result<Loaded, StoreError> {
         use evoke_store::{Collection, Entity};
+        for (namespace, _) in self.parts.identities.all_overrides() {
+            self.bind(namespace);
+        }
         let mut loaded = Loaded { triggers: 0, rules: 0 };
         for collection in [Collection::Triggers, Collection::Rules] {
             for entity in self.parts.entities.all(collection).await? {
@@ -110,6 +114,45 @@ impl Hub {
 }
 
 impl Hub {
+    /// Who may do what.
+    #[must_use]
+    pub fn identities(&self) -> &dyn Identities {
+        &*self.parts.identities
+    }
+
+    /// The caps of a namespace.
+    #[must_use]
+    pub fn limits(&self, namespace: &Namespace) -> NamespaceLimits {
+        self.parts.config.namespace.with(&self.parts.identities.overrides(namespace))
+    }
+
+    /// Most bytes of one event or invocation of a namespace.
+    pub(crate) fn payload_bytes(&self, namespace: &Namespace) -> usize {
+        usize::try_from(self.limits(namespace).payload).unwrap_or(usize::MAX)
+    }
+
+    /// Sets the caps of one namespace, durably and from now on.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn set_overrides(
+        &self,
+        namespace: &Namespace,
+        own: NamespaceOverrides,
+    ) -> Result<(), StoreError> {
+        self.parts.identities.set_overrides(namespace, own).await?;
+        self.bind(namespace.clone());
+        Ok(())
+    }
+
+    /// Tells the engine the caps of a namespace.
+    fn bind(&self, namespace: Namespace) {
+        let limits = self.limits(&namespace);
+        let running = usize::try_from(limits.deliveries()).unwrap_or(usize::MAX);
+        let bounds = NamespaceBounds { running, undelivered: limits.undelivered };
+        self.parts.engine.set_bounds(namespace, bounds);
+    }
+
     /// From now on questions about what became of events are answered by `history`.
     pub fn answer_from(&self, history: Arc<dyn History>) {
         if self.history.set(history).is_err() {

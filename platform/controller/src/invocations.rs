@@ -2,6 +2,7 @@
 
 mod arguments;
 mod deliver;
+mod places;
 mod ready;
 mod record;
 #[cfg(test)]
@@ -12,7 +13,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use evoke_feeds::Clock;
 use evoke_invoker::{Manifest, Run};
-use evoke_schemas::{Activation, ActivationId, EntityUid, FullName, Namespace, Secret};
+use evoke_schemas::{
+    Activation, ActivationId, EntityUid, FullName, Namespace, NamespaceLimits, Secret,
+};
 use evoke_store::{ActivationStore, EntityStore, Identities, Identity, Revision};
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
@@ -21,7 +24,7 @@ pub(crate) use self::{
     arguments::Members,
     ready::{NotReady, Ready},
 };
-use self::{arguments::merge, ready::ReadyActions, record::Whose};
+use self::{arguments::merge, places::Places, ready::ReadyActions, record::Whose};
 use crate::{config::Config, runner::Runners};
 
 /// What invocations stand on.
@@ -46,6 +49,11 @@ pub struct Invocations {
     parts: InvocationParts,
     ready: ReadyActions,
     blocking: Arc<Semaphore>,
+    max_blocking: usize,
+    /// Runs under way by namespace.
+    places: Arc<Places>,
+    /// Caps of namespaces that have none of their own.
+    limits: NamespaceLimits,
     under_way: TaskTracker,
 }
 
@@ -74,9 +82,22 @@ pub(crate) enum CallRefused {
     /// It sets a parameter that it may not.
     #[error("Request defines parameters that are not allowed (e.g., reserved properties).")]
     Reserved,
-    /// Too many are under way.
-    #[error("Too many concurrent requests in flight (allowed: {0}).")]
-    TooMany(usize),
+    /// Too many of all namespaces are under way.
+    #[error("Too many concurrent requests in flight (count: {count}, allowed: {allowed}).")]
+    TooMany {
+        /// How many.
+        count: usize,
+        /// The bound.
+        allowed: usize,
+    },
+    /// The namespace has no sandbox left for it.
+    #[error("Too many concurrent requests in flight (count: {count}, allowed: {allowed}).")]
+    NoSandbox {
+        /// Runs of the namespace, under way and about to be.
+        count: u64,
+        /// The namespace's cap.
+        allowed: u64,
+    },
 }
 
 impl Invocations {
@@ -87,6 +108,9 @@ impl Invocations {
             parts,
             ready: ReadyActions::new(config.cached_actions),
             blocking: Arc::new(Semaphore::new(config.max_blocking)),
+            max_blocking: config.max_blocking,
+            places: Arc::default(),
+            limits: config.namespace,
             under_way: TaskTracker::new(),
         })
     }
@@ -122,7 +146,15 @@ impl Invocations {
     ) -> Result<UnderWay, CallRefused> {
         let arguments = request_arguments(&ready, call.payload)?;
         let permit = Arc::clone(&self.blocking).try_acquire_owned();
-        let permit = permit.map_err(|_full| CallRefused::TooMany(self.under_way.len()))?;
+        let permit = permit.map_err(|_full| CallRefused::TooMany {
+            count: self.under_way.len(),
+            allowed: self.max_blocking,
+        })?;
+        let place = Places::try_take(
+            &self.places,
+            &caller.namespace,
+            self.sandboxes_of(&caller.namespace),
+        )?;
         let id = ActivationId::fresh();
         let whose =
             Whose { id, namespace: caller.namespace.clone(), subject: caller.subject.clone() };
@@ -146,12 +178,22 @@ impl Invocations {
             if let Err(error) = this.parts.activations.stage(&record).await {
                 tracing::error!(activation = %id, %error, "an activation record is lost");
             }
-            drop(permit);
+            drop((permit, place));
             if sender.send(record).is_err() {
                 tracing::debug!(activation = %id, "nobody waits any more");
             }
         });
         Ok(UnderWay { id, end })
+    }
+
+    /// Runs of a namespace under way.
+    pub(crate) fn sandboxes_used(&self, namespace: &Namespace) -> u64 {
+        self.places.taken(namespace)
+    }
+
+    /// Most runs of a namespace at once.
+    fn sandboxes_of(&self, namespace: &Namespace) -> u64 {
+        self.limits.with(&self.parts.identities.overrides(namespace)).sandboxes
     }
 
     /// The key of who owns the namespace, where the action gets it.

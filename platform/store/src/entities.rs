@@ -125,6 +125,12 @@ pub trait EntityStore: Send + Sync {
     /// [`StoreError::Failed`].
     async fn count(&self, query: &EntityQuery) -> Result<usize, StoreError>;
 
+    /// How many entities of all kinds a namespace has.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`].
+    async fn count_all(&self, namespace: &Namespace) -> Result<usize, StoreError>;
+
     /// Every entity of one kind, of all namespaces, in no particular order.
     ///
     /// # Errors
@@ -167,6 +173,12 @@ pub trait FeedStore: Send + Sync {
         name: &EntityName,
         revision: Revision,
     ) -> Result<(), StoreError>;
+
+    /// How many feeds a namespace has.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`].
+    async fn count_feeds(&self, namespace: &Namespace) -> Result<usize, StoreError>;
 
     /// Every feed of one namespace by name, or of all.
     ///

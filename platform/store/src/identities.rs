@@ -7,7 +7,7 @@ mod embedded;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use evoke_schemas::{Namespace, Secret};
+use evoke_schemas::{Namespace, NamespaceOverrides, Secret};
 
 pub use embedded::EmbeddedIdentities;
 
@@ -59,6 +59,22 @@ pub trait Identities: Send + Sync {
     /// # Errors
     /// [`StoreError::Failed`].
     async fn all(&self) -> Result<Vec<Arc<Identity>>, StoreError>;
+
+    /// The caps that are set for a namespace alone.
+    fn overrides(&self, namespace: &Namespace) -> NamespaceOverrides;
+
+    /// Every namespace that has caps of its own.
+    fn all_overrides(&self) -> Vec<(Namespace, NamespaceOverrides)>;
+
+    /// Sets the caps of a namespace, durably; none where nothing is set.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`].
+    async fn set_overrides(
+        &self,
+        namespace: &Namespace,
+        own: NamespaceOverrides,
+    ) -> Result<(), StoreError>;
 }
 
 // === impl Identity ===

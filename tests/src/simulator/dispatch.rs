@@ -229,6 +229,8 @@ fn input_name(input: &DeliveryInput) -> &'static str {
         DeliveryInput::RuleChanged(_) => "rule changed",
         DeliveryInput::RuleRemoved { .. } => "rule removed",
         DeliveryInput::Capacity(_) => "capacity",
+        DeliveryInput::Bounds { .. } => "bounds",
+        DeliveryInput::ClockStepped { .. } => "clock stepped",
         DeliveryInput::Tick => "tick",
         DeliveryInput::Revive { .. } => "revive",
         DeliveryInput::Discard { .. } => "discard",

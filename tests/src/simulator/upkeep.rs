@@ -80,6 +80,16 @@ impl Process {
         Ok(())
     }
 
+    /// The shell sees that the clock was set.
+    ///
+    /// # Errors
+    /// [`super::env::Died`].
+    pub(super) fn clock_stepped(&mut self, by_ms: i64, env: &mut Env) -> Lives {
+        let end = self.log.end();
+        self.inputs.push_back(DeliveryInput::ClockStepped { by_ms, end });
+        self.pump(env)
+    }
+
     /// Compares what the core holds with what it may.
     pub(super) fn check_bounds(&mut self, after: &str, env: &mut Env) {
         env.oracle.low_water(self.deliveries.low_water().next_in(0));

@@ -264,8 +264,14 @@ impl World {
         }
         self.acts = self.acts.saturating_sub(1);
         match act {
+            Act::ClockStep(by_ms) => {
+                self.env.suffers(&act);
+                if let Some(process) = &mut self.process {
+                    let lives = process.clock_stepped(by_ms, &mut self.env);
+                    self.check(lives);
+                }
+            }
             Act::Crash(..)
-            | Act::ClockStep(_)
             | Act::DiskFails(_)
             | Act::DiskFull(_)
             | Act::DiskFreed

@@ -68,8 +68,22 @@ pub enum DeliveryInput {
     },
     /// So many attempts may be under way; 0 begins no more.
     Capacity(usize),
+    /// What one namespace may have under way and owe; `None` is as for all.
+    Bounds {
+        /// Which.
+        namespace: Namespace,
+        /// Its bounds.
+        bounds: Option<NamespaceBounds>,
+    },
     /// Time has passed.
     Tick,
+    /// The machine's clock was set.
+    ClockStepped {
+        /// By so much. Unit: milliseconds.
+        by_ms: i64,
+        /// After the last event accepted before.
+        end: Cursor,
+    },
     /// Deliver a dead letter again.
     Revive {
         /// Which.
@@ -119,6 +133,15 @@ pub enum DeliveryInput {
         /// The event's record.
         data: Option<Bytes>,
     },
+}
+
+/// Bounds of one namespace's deliveries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamespaceBounds {
+    /// Attempts under way at once.
+    pub running: usize,
+    /// Bytes neither done nor dead that close its intake.
+    pub undelivered: u64,
 }
 
 /// What deliveries want done.

@@ -47,6 +47,7 @@ impl Deliveries {
             self.applied = next.clone();
         }
         self.water.load(next);
+        self.forget_steps();
     }
 
     fn load_event(&mut self, record: StoredRecord, now_ms: u64, effects: &mut Vec<DeliveryEffect>) {
@@ -116,7 +117,7 @@ impl Deliveries {
         let delivery = Delivery {
             rule,
             accepted_ms,
-            since_ms: accepted_ms,
+            since_ms: self.accepted_by_this_clock(id.position, accepted_ms),
             attempts: Attempts::default(),
             key: key_of(&event.event),
             turn: Turn::from(id.position),

@@ -42,6 +42,7 @@ impl Deliveries {
             settled: HashMap::new(),
             applied: begin,
             refused_until_ms: 0,
+            steps: Vec::new(),
             replays: BTreeMap::new(),
             carry: None,
             dropped: None,
@@ -177,6 +178,7 @@ impl Deliveries {
         for rule in rules {
             self.rule_changed(rule, now_ms);
         }
+        self.shorten_waits(now_ms);
         let mut waiting: Vec<(Turn, DeliveryId)> = Vec::new();
         let mut dead: Vec<DeliveryId> = Vec::new();
         for (id, delivery) in &self.table {

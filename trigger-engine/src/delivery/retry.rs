@@ -10,7 +10,7 @@ use crate::{
 /// First wait after a failure of the platform; doubles with each. Unit: milliseconds.
 const PLATFORM_BACKOFF_MS: u64 = 100;
 /// Longest wait after a failure of the platform. Unit: milliseconds.
-const PLATFORM_MAX_BACKOFF_MS: u64 = 30_000;
+pub(super) const PLATFORM_MAX_BACKOFF_MS: u64 = 30_000;
 
 /// What follows an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 mod aside;
 mod cases;
+mod clock;
 mod crashes;
 mod marks;
 mod outages;

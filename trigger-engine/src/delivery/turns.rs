@@ -8,7 +8,7 @@ use std::{
 use evoke_schemas::{DeliveryPolicy, EntityName, EntityUid, Namespace, Rule};
 use hashbrown::HashMap;
 
-use super::chain::Chains;
+use super::{chain::Chains, effect::NamespaceBounds};
 use crate::record::DeliveryId;
 
 /// A namespace by number, for as long as the program runs.
@@ -43,6 +43,8 @@ pub(super) struct NamespaceTurns {
     /// Bytes of what is neither done nor dead.
     pub(super) owed_bytes: u64,
     pub(super) closed: bool,
+    /// Where it has bounds of its own.
+    pub(super) bounds: Option<NamespaceBounds>,
     /// Dead letters by time of death.
     pub(super) dead: BTreeSet<(u64, DeliveryId)>,
 }
@@ -125,8 +127,9 @@ impl Turns {
         while let Some(key) = self.ring.pop_front() {
             let namespace = self.namespace(key);
             namespace.in_ring = false;
-            let Some((uid, id)) = namespace.next(per_namespace) else { continue };
-            if namespace.has_turn(per_namespace) {
+            let most = namespace.bounds.map_or(per_namespace, |own| own.running);
+            let Some((uid, id)) = namespace.next(most) else { continue };
+            if namespace.has_turn(most) {
                 namespace.in_ring = true;
                 self.ring.push_back(key);
             }
@@ -152,11 +155,16 @@ impl Turns {
 
     /// Lets a rule with ready deliveries take turns again.
     pub(super) fn enter(&mut self, key: RuleKey) {
-        let namespace = self.namespace(key.namespace);
-        namespace.enter(key.uid);
+        self.namespace(key.namespace).enter(key.uid);
+        self.enter_namespace(key.namespace);
+    }
+
+    /// Lets a namespace with rules that wait take turns again.
+    pub(super) fn enter_namespace(&mut self, key: NamespaceKey) {
+        let namespace = self.namespace(key);
         if !namespace.in_ring && !namespace.ring.is_empty() {
             namespace.in_ring = true;
-            self.ring.push_back(key.namespace);
+            self.ring.push_back(key);
         }
     }
 }
@@ -174,6 +182,7 @@ impl NamespaceTurns {
             unparked: 0,
             owed_bytes: 0,
             closed: false,
+            bounds: None,
             dead: BTreeSet::new(),
         }
     }

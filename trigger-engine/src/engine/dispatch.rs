@@ -20,7 +20,7 @@ use tokio::{
     task::{JoinError, JoinSet},
 };
 
-use super::{Clock, checkpoints::Checkpoints, intake::Intake, upkeep};
+use super::{Clock, Steps, checkpoints::Checkpoints, intake::Intake, upkeep};
 use crate::{
     activations::{ActivationSink, ActivationSinkError},
     delivery::{CommandError, Deliveries, DeliveryEffect, DeliveryInput, Ticket},
@@ -91,6 +91,7 @@ pub(crate) struct Driver {
     page: Option<Boxed<Result<Page, ReadError>>>,
     inputs: VecDeque<DeliveryInput>,
     first: Vec<DeliveryEffect>,
+    steps: Steps,
 }
 
 /// What the driver was told.
@@ -208,6 +209,7 @@ impl Driver {
             page: None,
             inputs: VecDeque::from([DeliveryInput::Capacity(usize::MAX)]),
             first,
+            steps: Steps::default(),
         };
         (driver, sender)
     }
@@ -250,6 +252,11 @@ impl Driver {
         let mut effects = std::mem::take(&mut self.first);
         for effect in effects.drain(..) {
             self.carry_out(effect).await?;
+        }
+        if let Some(by_ms) = self.steps.look(&self.shared.clock) {
+            tracing::warn!(by_ms, "the machine's clock was set; waits go on as they were");
+            let end = self.shared.log.end();
+            self.inputs.push_front(DeliveryInput::ClockStepped { by_ms, end });
         }
         while let Some(input) = self.inputs.pop_front() {
             let now_ms = self.shared.clock.now_ms();

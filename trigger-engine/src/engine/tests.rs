@@ -119,7 +119,7 @@ impl Bench {
         let parts = EngineParts {
             log: Arc::new(self.log.clone()),
             activations: Arc::clone(&self.records) as Arc<dyn ActivationSink>,
-            clock: Clock(Arc::new(move || now_ms.load(Ordering::SeqCst))),
+            clock: Clock::of(move || now_ms.load(Ordering::SeqCst)),
             checkpoints: Some(self.folder()),
         };
         let mut config = EngineConfig::default();

@@ -2,10 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use evoke_event_log::Retention;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::dispatch::Shared;
+use super::{Steps, dispatch::Shared};
 use crate::{config::EngineConfig, delivery::DeliveryInput};
 
 /// How often the log's size is looked at.
@@ -19,12 +20,18 @@ pub(crate) async fn keep(
     stop: CancellationToken,
 ) {
     let mut grown_from = shared.log.sizes().bytes;
+    let mut steps = Steps::default();
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             () = tokio::time::sleep(PERIOD) => {}
         }
-        retain(&shared, &config, &commands).await;
+        steps.look(&shared.clock);
+        let mut policy = config.retention.clone();
+        if !steps.is_settled(&shared.clock) {
+            policy.max_age_ms = None;
+        }
+        retain(&shared, &policy, &commands).await;
         let bytes = shared.log.sizes().bytes;
         let grown = bytes.abs_diff(grown_from);
         if grown >= config.checkpoint_bytes.0 && save(&shared).await {
@@ -34,7 +41,7 @@ pub(crate) async fn keep(
 }
 
 /// Asks for the oldest segment to go, where the policy and the low-water mark let it.
-async fn retain(shared: &Shared, config: &EngineConfig, commands: &mpsc::Sender<DeliveryInput>) {
+async fn retain(shared: &Shared, policy: &Retention, commands: &mpsc::Sender<DeliveryInput>) {
     let (low_water, carrying) = {
         let core = shared.core();
         (core.low_water().clone(), core.is_carrying())
@@ -43,7 +50,7 @@ async fn retain(shared: &Shared, config: &EngineConfig, commands: &mpsc::Sender<
         return;
     }
     let now_ms = shared.clock.now_ms();
-    if let Some(segment) = shared.log.droppable(&config.retention, &low_water, now_ms) {
+    if let Some(segment) = shared.log.droppable(policy, &low_water, now_ms) {
         let carry = DeliveryInput::Carry { segment: segment.id, to: segment.to };
         if commands.send(carry).await.is_err() {
             tracing::debug!("deliveries have ended: no segment goes now");

@@ -73,6 +73,21 @@ pub enum Cap {
     LogQueue,
     /// Room on the disk.
     Disk,
+    /// What the operator lets the data directory take of the disk.
+    DiskBudget,
+}
+
+impl Cap {
+    /// The name that clients and `docs/limits.md` know it by.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UndeliveredBytes => "undelivered",
+            Self::LogQueue => "log-queue",
+            Self::Disk => "disk",
+            Self::DiskBudget => "disk-budget",
+        }
+    }
 }
 
 impl std::fmt::Display for Cap {
@@ -81,6 +96,7 @@ impl std::fmt::Display for Cap {
             Self::UndeliveredBytes => "the namespace's bound on undelivered bytes",
             Self::LogQueue => "the event log's queue",
             Self::Disk => "the disk",
+            Self::DiskBudget => "the disk budget of the data directory",
         })
     }
 }

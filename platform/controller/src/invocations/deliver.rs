@@ -12,7 +12,7 @@ use evoke_trigger_engine::{
 use serde_json::Value;
 
 use super::{
-    CallRefused, Invocations, Members, NotReady, Ready, merge,
+    CallRefused, Invocations, Members, NotReady, Places, Ready, merge,
     record::{self, Whose},
 };
 
@@ -42,6 +42,9 @@ impl ActionInvoker for Invocations {
             let activation = Some(record::of_refusal(whose, &ready, &why, now_ms));
             return AttemptEnd { verdict: Verdict::FunctionFailed { reason: why }, activation };
         };
+        // Calls may hold the last places; the engine holds no more attempts than there are.
+        let most = || self.sandboxes_of(&attempt.namespace);
+        let _place = Places::take(&self.places, &attempt.namespace, most).await;
         let traceparent = attempt.event.event.attribute(TRACEPARENT).map(Cow::into_owned);
         let run = Run {
             activation_id: attempt.activation_id,

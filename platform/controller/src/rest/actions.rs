@@ -76,7 +76,8 @@ async fn put(
     let exec = NewExec::take(&mut fields, &hub.parts.manifest)?;
     let asked = limits::Asked::take(&mut fields)?;
     let removed = limits::names(fields.remove("delAnnotations"))?;
-    exec.as_ref().map_or(Ok(()), NewExec::check_size)?;
+    let most = hub.limits(&name.namespace).code;
+    exec.as_ref().map_or(Ok(()), |exec| exec.check_size(most))?;
     common.check_sizes()?;
 
     let _turn = entities::turn(&hub).await?;

@@ -1,8 +1,10 @@
 //! What the four collections of entities share: listing, finding, keeping.
 
+use std::time::Duration;
+
 use axum::response::Response;
 use evoke_schemas::{
-    Action, EntityName, EntityUid, FullName, KeyValues, Package, Rule, SemVer, Trigger,
+    Action, EntityName, EntityUid, FullName, KeyValues, Namespace, Package, Rule, SemVer, Trigger,
     limits::MAX_PARAMETER_BYTES,
 };
 use evoke_store::{Change, Collection, Entity, EntityQuery, Expect, Revision, StoreError, Stored};
@@ -10,6 +12,10 @@ use serde_json::{Map, Value, json};
 
 use super::{answer, at::At, error::ApiError, query::Page};
 use crate::hub::Hub;
+
+/// When to come again where a namespace has all the entities that it may have: somebody has to
+/// delete some first.
+const ENTITIES_AGAIN: Duration = Duration::from_secs(60);
 
 /// One of the four kinds of entities.
 pub(crate) trait Kind: Sized + Send {
@@ -95,7 +101,35 @@ pub(super) fn keep<K: Kind>(entity: K, before: Option<Revision>) -> Change {
 
 /// Makes changes; what somebody else changed meanwhile is a conflict.
 pub(crate) async fn apply(hub: &Hub, changes: Vec<Change>) -> Result<Vec<Revision>, ApiError> {
+    let is_new = |change: &&Change| matches!(change, Change::Put { expect: Expect::New, .. });
+    let mut new = changes.iter().filter(is_new).peekable();
+    if let Some(Change::Put { entity, .. }) = new.peek().copied() {
+        check_room(hub, &entity.full_name().namespace, new.count()).await?;
+    }
     Ok(hub.parts.entities.apply(changes).await?)
+}
+
+/// Whether a namespace may have so many entities more; the caller has the turn.
+///
+/// # Errors
+/// [`ApiError::TooMany`].
+pub(crate) async fn check_room(
+    hub: &Hub,
+    namespace: &Namespace,
+    more: usize,
+) -> Result<(), ApiError> {
+    let allowed = hub.limits(namespace).entities;
+    let feeds = hub.parts.feeds.count_feeds(namespace).await?;
+    let there = hub.parts.entities.count_all(namespace).await?.saturating_add(feeds);
+    let count = there.saturating_add(more) as u64;
+    if count <= allowed {
+        return Ok(());
+    }
+    Err(ApiError::TooMany {
+        cap: "entities",
+        reason: format!("Too many entities in the namespace (count: {count}, allowed: {allowed})."),
+        retry_after: ENTITIES_AGAIN,
+    })
 }
 
 /// Takes the turn for a change of entities: held, changes of store and index are in one order.

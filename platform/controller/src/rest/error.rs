@@ -117,7 +117,9 @@ pub enum ApiError {
     /// The hub takes no more now.
     #[error("{reason}")]
     TooMany {
-        /// Which cap.
+        /// Name of the cap, as `docs/limits.md` lists it.
+        cap: &'static str,
+        /// The sentence.
         reason: String,
         /// When to come again.
         retry_after: Duration,
@@ -192,8 +194,11 @@ impl ApiError {
         if let Self::Internal(source) = self {
             tracing::error!(request = %id, error = %source, cause = ?source, "a request failed");
         }
-        let body = json!({ "error": self.to_string(), "code": id.as_str() }).to_string();
-        let mut answer = (self.status(), body).into_response();
+        let mut body = json!({ "error": self.to_string(), "code": id.as_str() });
+        if let (Self::TooMany { cap, .. }, Some(members)) = (self, body.as_object_mut()) {
+            members.insert("cap".to_owned(), json!(cap));
+        }
+        let mut answer = (self.status(), body.to_string()).into_response();
         let headers = answer.headers_mut();
         headers.insert(header::CONTENT_TYPE, frame::JSON);
         if self.has_cors() {

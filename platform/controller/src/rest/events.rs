@@ -57,12 +57,12 @@ pub(super) async fn fire(
     let (mut parts, content) = request.into_parts();
     let sender = Sender::of(&mut parts, &hub).await?;
     let name = sender.names().entity()?;
-    let bytes = read(&parts.headers, &hub, content).await?;
+    let bytes = read(&parts.headers, &hub, &name.namespace, content).await?;
     let identity = sender.prove(&hub, &parts, &bytes).await?;
     let events = Read::of(&parts.headers, bytes, || {
         format!("/namespaces/{}/triggers/{}", name.namespace, name.name)
     })?;
-    events.check_sizes(hub.parts.config.max_event_bytes)?;
+    events.check_sizes(hub.payload_bytes(&name.namespace))?;
     let batch = events.batch;
     let sent = Sent {
         namespace: name.namespace.clone(),
@@ -83,9 +83,9 @@ async fn post_to_hub(State(hub): State<Arc<Hub>>, request: Request) -> Result<Re
     let (mut parts, content) = request.into_parts();
     let at = At::from_request_parts(&mut parts, &hub).await?;
     let namespace = at.own_namespace()?;
-    let bytes = read(&parts.headers, &hub, content).await?;
+    let bytes = read(&parts.headers, &hub, namespace, content).await?;
     let events = Read::of(&parts.headers, bytes, || format!("/namespaces/{namespace}/events"))?;
-    events.check_sizes(hub.parts.config.max_event_bytes)?;
+    events.check_sizes(hub.payload_bytes(namespace))?;
     let sent = Sent {
         namespace: namespace.clone(),
         target: Target::Hub,
@@ -99,12 +99,13 @@ async fn post_to_hub(State(hub): State<Arc<Hub>>, request: Request) -> Result<Re
 async fn read(
     headers: &HeaderMap,
     hub: &Hub,
+    namespace: &Namespace,
     content: axum::body::Body,
 ) -> Result<Bytes, ApiError> {
     let config = &hub.parts.config;
     let most = match cloudevents::mode(headers) {
         Mode::Batch => config.max_batch_bytes,
-        Mode::Structured | Mode::Binary | Mode::Plain => config.max_event_bytes,
+        Mode::Structured | Mode::Binary | Mode::Plain => hub.payload_bytes(namespace),
     };
     body::read(headers, content, most, config.body_within()).await
 }

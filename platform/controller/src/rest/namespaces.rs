@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::{Router, response::Response, routing::get};
-use evoke_schemas::limits::MAX_PARAMETER_BYTES;
-use serde_json::json;
+use evoke_schemas::{Namespace, NamespaceLimits, limits::MAX_PARAMETER_BYTES};
+use serde_json::{Map, Value, json};
 
 use super::{answer, at::At, error::ApiError};
 use crate::hub::Hub;
@@ -27,12 +27,13 @@ async fn list(at: At) -> Response {
 }
 
 async fn limits(at: At) -> Result<Response, ApiError> {
-    at.own_namespace()?;
+    let namespace = at.own_namespace()?;
+    let own = at.hub.limits(namespace);
     let config = &at.hub.parts.config;
     let ranges = &config.limits;
     Ok(answer::json(&json!({
         "invocationsPerMinute": NO_LIMIT,
-        "concurrentInvocations": config.max_blocking,
+        "concurrentInvocations": own.sandboxes,
         "firesPerMinute": NO_LIMIT,
         "maxParameterSize": format!("{MAX_PARAMETER_BYTES} B"),
         "minActionMemory": ranges.memory.min,
@@ -43,8 +44,34 @@ async fn limits(at: At) -> Result<Response, ApiError> {
         "maxActionTimeout": ranges.timeout.max,
         "minActionConcurrency": ranges.concurrency.min,
         "maxActionConcurrency": ranges.concurrency.max,
-        "maxActionInstances": config.max_blocking,
+        "maxActionInstances": own.sandboxes,
+        "caps": caps(&at, namespace, &own).await?,
     })))
+}
+
+/// Each cap of the namespace, and of what is counted how much is used.
+async fn caps(
+    at: &At,
+    namespace: &Namespace,
+    own: &NamespaceLimits,
+) -> Result<Map<String, Value>, ApiError> {
+    let parts = &at.hub.parts;
+    let feeds = parts.feeds.count_feeds(namespace).await?;
+    let entities = parts.entities.count_all(namespace).await?.saturating_add(feeds) as u64;
+    let used = |cap: &str| match cap {
+        "entities" => Some(entities),
+        "undelivered" => Some(parts.engine.backlog(namespace).bytes),
+        "sandboxes" => Some(parts.invocations.sandboxes_used(namespace)),
+        _ => None,
+    };
+    let one = |(cap, most, _): (&str, u64, bool)| {
+        let mut shown = Map::from_iter([("most".to_owned(), json!(most))]);
+        if let Some(used) = used(cap) {
+            shown.insert("used".to_owned(), json!(used));
+        }
+        (cap.to_owned(), Value::Object(shown))
+    };
+    Ok(own.all().into_iter().map(one).collect())
 }
 
 async fn limits_inner(_at: At) -> ApiError {

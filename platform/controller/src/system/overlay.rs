@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use evoke_schemas::{EntityUid, FullName, Rule};
+use evoke_schemas::{EntityUid, FullName, Namespace, Rule};
 use evoke_store::{
     Change, Collection, Entity, EntityQuery, EntityStore, Revision, StoreError, Stored,
 };
@@ -69,6 +69,11 @@ impl EntityStore for Overlay<dyn EntityStore> {
 
     async fn count(&self, query: &EntityQuery) -> Result<usize, StoreError> {
         Ok(self.own(query).count() + self.store.count(query).await?)
+    }
+
+    /// Those of the store: the hub's own are nobody's to count.
+    async fn count_all(&self, namespace: &Namespace) -> Result<usize, StoreError> {
+        self.store.count_all(namespace).await
     }
 
     /// Those of the store: the hub's own have no part in what is loaded at start.

@@ -6,7 +6,7 @@ mod layout;
 use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use evoke_schemas::{EntityUid, FullName, Rule};
+use evoke_schemas::{EntityUid, FullName, Namespace, Rule};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, WriteTransaction};
 
 use self::layout::{
@@ -102,6 +102,17 @@ impl EntityStore for EmbeddedEntities {
         let query = query.clone();
         self.read(move |reader| {
             reader.listed(&query)?.try_fold(0, |count, key| key.map(|_key| count + 1))
+        })
+        .await
+    }
+
+    async fn count_all(&self, namespace: &Namespace) -> Result<usize, StoreError> {
+        let start = format!("{namespace}/").into_bytes();
+        self.read(move |reader| {
+            let Some(documents) = &reader.documents else { return Ok(0) };
+            let end = disk::after_prefix(&start);
+            let mut range = documents.range(start.as_slice()..end.as_slice())?;
+            range.try_fold(0, |count, item| item.map(|_item| count + 1).map_err(StoreError::from))
         })
         .await
     }

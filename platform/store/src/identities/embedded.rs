@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use chacha20poly1305::aead::{OsRng, rand_core::RngCore as _};
-use evoke_schemas::{Namespace, Secret};
+use evoke_schemas::{Namespace, NamespaceOverrides, Secret};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,8 @@ use crate::{EmbeddedEntities, Seal, StoreError, disk};
 
 /// uuid → sealed [`Kept`].
 const IDENTITIES: disk::Bytes = TableDefinition::new("identities");
+/// namespace → JSON of [`NamespaceOverrides`].
+const OVERRIDES: disk::Bytes = TableDefinition::new("namespace_limits");
 const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 /// OpenWhisk's well-known credentials: namespace, uuid, key. Source: spec 1.2.
@@ -45,6 +47,7 @@ pub struct EmbeddedIdentities {
 struct Known {
     by_uuid: HashMap<String, Arc<Identity>>,
     owners: HashMap<Namespace, Arc<Identity>>,
+    overrides: HashMap<Namespace, NamespaceOverrides>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,6 +70,13 @@ impl EmbeddedIdentities {
             for item in table.iter()? {
                 let (uuid, sealed) = item?;
                 known.add(read(uuid.value(), sealed.value(), &seal)?);
+            }
+        }
+        if let Some(table) = disk::table(&transaction, OVERRIDES)? {
+            for item in table.iter()? {
+                let (name, own) = item?;
+                let (namespace, own) = read_overrides(name.value(), own.value())?;
+                known.overrides.insert(namespace, own);
             }
         }
         drop(transaction);
@@ -158,6 +168,39 @@ impl Identities for EmbeddedIdentities {
         all.sort_by(|a, b| (&a.namespace, &a.uuid).cmp(&(&b.namespace, &b.uuid)));
         Ok(all)
     }
+
+    fn overrides(&self, namespace: &Namespace) -> NamespaceOverrides {
+        self.known().overrides.get(namespace).copied().unwrap_or_default()
+    }
+
+    fn all_overrides(&self) -> Vec<(Namespace, NamespaceOverrides)> {
+        self.known().overrides.iter().map(|(name, own)| (name.clone(), *own)).collect()
+    }
+
+    async fn set_overrides(
+        &self,
+        namespace: &Namespace,
+        own: NamespaceOverrides,
+    ) -> Result<(), StoreError> {
+        let (database, name) = (Arc::clone(&self.database), namespace.clone());
+        disk::blocking(move || {
+            let text = serde_json::to_vec(&own).map_err(StoreError::failed)?;
+            let transaction = disk::begin_write(&database)?;
+            {
+                let mut table = transaction.open_table(OVERRIDES)?;
+                if own == NamespaceOverrides::default() {
+                    table.remove(name.as_str().as_bytes())?;
+                } else {
+                    table.insert(name.as_str().as_bytes(), text.as_slice())?;
+                }
+            }
+            Ok(transaction.commit()?)
+        })
+        .await?;
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.overrides.insert(namespace.clone(), own);
+        Ok(())
+    }
 }
 
 impl Known {
@@ -184,6 +227,14 @@ fn read(uuid: &[u8], sealed: &[u8], seal: &Seal) -> Result<Identity, StoreError>
     let kept: Kept =
         serde_json::from_slice(&plain).map_err(|error| StoreError::corrupted(name(), error))?;
     Ok(Identity { subject: kept.subject, namespace: kept.namespace, uuid: name(), key: kept.key })
+}
+
+fn read_overrides(name: &[u8], own: &[u8]) -> Result<(Namespace, NamespaceOverrides), StoreError> {
+    let text = String::from_utf8_lossy(name).into_owned();
+    let wrong = |error: serde_json::Error| StoreError::corrupted(&text, error);
+    let own = serde_json::from_slice(own).map_err(wrong)?;
+    let namespace = Namespace::new(&text).map_err(|error| StoreError::corrupted(&text, error))?;
+    Ok((namespace, own))
 }
 
 fn random_key() -> Secret {
@@ -234,5 +285,22 @@ mod tests {
         let again = EmbeddedIdentities::open(&entities(folder.path())).unwrap();
         assert_eq!(again.all().await.unwrap(), [made]);
         assert!(again.owner(&guest).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn caps_of_a_namespace_survive_until_they_are_taken_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let mine = Namespace::new("mine").unwrap();
+        let own = NamespaceOverrides { entities: Some(3), ..NamespaceOverrides::default() };
+        let open = || EmbeddedIdentities::open(&entities(folder.path())).unwrap();
+        open().set_overrides(&mine, own).await.unwrap();
+        let again = open();
+        assert_eq!(
+            (again.overrides(&mine), again.all_overrides()),
+            (own, vec![(mine.clone(), own)])
+        );
+        again.set_overrides(&mine, NamespaceOverrides::default()).await.unwrap();
+        drop(again);
+        assert_eq!(open().all_overrides(), []);
     }
 }

@@ -2,10 +2,7 @@
 
 use bytes::Bytes;
 use evoke_invoker::Manifest;
-use evoke_schemas::{
-    action::{Exec, is_binary_code},
-    limits::MAX_CODE_BYTES,
-};
+use evoke_schemas::action::{Exec, is_binary_code};
 use evoke_store::CodeStore;
 use serde_json::{Map, Value};
 
@@ -56,12 +53,13 @@ impl NewExec {
     }
 
     /// Whether the code is small enough.
-    pub(super) fn check_size(&self) -> Result<(), ApiError> {
+    pub(super) fn check_size(&self, most: u64) -> Result<(), ApiError> {
         let bytes = self.code.len();
-        if bytes <= MAX_CODE_BYTES {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        if bytes <= most {
             return Ok(());
         }
-        Err(ApiError::FieldTooLarge { field: "exec", bytes, most: MAX_CODE_BYTES })
+        Err(ApiError::FieldTooLarge { field: "exec", bytes, most })
     }
 
     /// Keeps the code.

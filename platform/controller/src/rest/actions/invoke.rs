@@ -25,7 +25,8 @@ pub(super) async fn post(at: At, headers: HeaderMap, content: Body) -> Result<Re
     let blocking = at.query.flag("blocking")?;
     let result = at.query.flag("result")?;
     let wait = Duration::from_millis(at.query.timeout(config.max_blocking_ms)?);
-    let bytes = body::read(&headers, content, config.max_event_bytes, config.body_within()).await?;
+    let most = at.hub.payload_bytes(&at.caller.namespace);
+    let bytes = body::read(&headers, content, most, config.body_within()).await?;
     body::expect_json(&headers, &bytes)?;
     let payload = body::object_text(bytes)?;
     let ready = callable(&at, &name).await?;
@@ -132,8 +133,12 @@ impl From<CallRefused> for ApiError {
     fn from(refused: CallRefused) -> Self {
         match refused {
             CallRefused::Reserved => Self::Bad(refused.to_string()),
-            CallRefused::TooMany(_) => {
-                Self::TooMany { reason: refused.to_string(), retry_after: RETRY_AFTER }
+            CallRefused::TooMany { .. } | CallRefused::NoSandbox { .. } => {
+                let cap = match refused {
+                    CallRefused::NoSandbox { .. } => "sandboxes",
+                    CallRefused::TooMany { .. } | CallRefused::Reserved => "calls",
+                };
+                Self::TooMany { cap, reason: refused.to_string(), retry_after: RETRY_AFTER }
             }
         }
     }

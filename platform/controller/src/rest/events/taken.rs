@@ -76,7 +76,8 @@ impl From<IngestError> for ApiError {
             | IngestError::TooManyEvents { .. } => Self::PayloadTooLarge(error.to_string()),
             IngestError::TooManyRules { .. } => Self::Bad(error.to_string()),
             IngestError::TriggerMissing(_) => Self::Missing,
-            IngestError::Closed { retry_after_ms, .. } => Self::TooMany {
+            IngestError::Closed { cap, retry_after_ms } => Self::TooMany {
+                cap: cap.name(),
                 reason: format!("Too many requests: {error}."),
                 retry_after: Duration::from_millis(retry_after_ms),
             },

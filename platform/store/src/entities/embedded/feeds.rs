@@ -91,6 +91,18 @@ impl FeedStore for EmbeddedEntities {
         .await
     }
 
+    async fn count_feeds(&self, namespace: &Namespace) -> Result<usize, StoreError> {
+        let (this, start) = (self.clone(), format!("{namespace}/").into_bytes());
+        disk::blocking(move || {
+            let transaction = this.database.begin_read()?;
+            let Some(feeds) = disk::table(&transaction, FEEDS)? else { return Ok(0) };
+            let end = disk::after_prefix(&start);
+            let mut range = feeds.range(start.as_slice()..end.as_slice())?;
+            range.try_fold(0, |count, item| item.map(|_item| count + 1).map_err(StoreError::from))
+        })
+        .await
+    }
+
     async fn feeds(&self, namespace: Option<&Namespace>) -> Result<Vec<Feed>, StoreError> {
         let prefix = namespace.map(|namespace| format!("{namespace}/"));
         let this = self.clone();
