@@ -78,6 +78,10 @@ pub(crate) struct Up {
     /// How long activation records are kept, in hours.
     #[arg(long, value_name = "HOURS", env = "EVOKE_ACTIVATION_AGE", default_value_t = 168)]
     pub(crate) activation_age: u64,
+    /// Address of a listener that shows operators the metrics of all namespaces, without
+    /// credentials; other than loopback wants --insecure.
+    #[arg(long, value_name = "HOST:PORT", env = "EVOKE_METRICS_LISTEN")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
     /// Form of the hub's own log, on standard error.
     #[arg(long, value_name = "FORM", env = "EVOKE_LOG_FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,

@@ -3,6 +3,7 @@
 mod args;
 mod config;
 mod directory;
+mod host;
 mod keys;
 mod log;
 mod parts;

@@ -9,6 +9,7 @@ pub mod event;
 pub mod feed;
 pub mod key_value;
 pub mod limits;
+pub mod measure;
 pub mod name;
 pub mod package;
 pub mod position;

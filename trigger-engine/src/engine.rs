@@ -1,6 +1,7 @@
 //! The handle to the running engine: accepts events, knows the rules, answers questions.
 
 mod checkpoints;
+mod counts;
 mod dispatch;
 mod intake;
 mod questions;
@@ -32,6 +33,7 @@ use checkpoints::Checkpoints;
 use dispatch::{DispatchParts, Driver, Shared, Tickets};
 use intake::Intake;
 
+pub use counts::{EngineCounts, IntakeCounts, REFUSALS, WAYS, Way};
 pub use questions::{EventFilter, PlacedEvent, QuestionError};
 
 /// What the engine stands on.

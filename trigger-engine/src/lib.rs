@@ -22,7 +22,10 @@ mod fixture;
 pub use accepted::{Accepted, FiredTrigger, MatchedRule};
 pub use activations::{ActivationSink, ActivationSinkError};
 pub use config::EngineConfig;
-pub use engine::{Clock, Engine, EngineParts, EventFilter, OpenError, PlacedEvent, QuestionError};
+pub use engine::{
+    Clock, Engine, EngineCounts, EngineParts, EventFilter, IntakeCounts, OpenError, PlacedEvent,
+    QuestionError, REFUSALS, WAYS, Way,
+};
 pub use incoming::{Incoming, Origin, Target};
 pub use ingest::{Cap, IngestError};
 pub use invoker::{ActionInvoker, Attempt, AttemptEnd, Verdict};
