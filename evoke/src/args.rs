@@ -113,6 +113,10 @@ pub(crate) struct Up {
     /// Caps of each namespace.
     #[command(flatten)]
     pub(crate) limits: ForAll,
+    /// Address of a listener that shows operators the metrics of all namespaces, without
+    /// credentials; other than loopback wants --insecure.
+    #[arg(long, value_name = "HOST:PORT", env = "EVOKE_METRICS_LISTEN")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
     /// Form of the hub's own log, on standard error.
     #[arg(long, value_name = "FORM", env = "EVOKE_LOG_FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,

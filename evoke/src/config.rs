@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     /// Address of the API.
     pub(crate) listen: SocketAddr,
+    /// Address of the operators' metrics.
+    pub(crate) metrics_listen: Option<SocketAddr>,
     /// Certificate of the API.
     pub(crate) tls: Option<Certificate>,
     /// Whether OpenWhisk's well-known keys are accepted.
@@ -71,6 +73,11 @@ pub(crate) enum SettingError {
     /// A network that cannot be read.
     #[error("--allow-network: {0}")]
     Network(#[from] evoke_sandbox::ParseCidrError),
+    /// Metrics of all namespaces where others can read them.
+    #[error(
+        "--metrics-listen {0} can be reached from outside and asks for no credentials: take a loopback address, or give --insecure"
+    )]
+    MetricsExposed(SocketAddr),
     /// Too little to work with.
     #[error("{0} must be at least {1}")]
     TooSmall(&'static str, u64),
@@ -113,6 +120,7 @@ impl SettingError {
             Self::Exposed(_) => &["listen", "tls-cert", "tls-key"],
             Self::HalfTls | Self::Tls(_) => &["tls-cert", "tls-key"],
             Self::DevKeysExposed(_) => &["dev-keys", "listen"],
+            Self::MetricsExposed(_) => &["metrics-listen", "insecure"],
             Self::Network(_) => &["allow-network"],
             Self::TooSmall("--log-size", _) => &["log-size"],
             Self::TooSmall("--sandbox-memory", _) => &["sandbox-memory"],
@@ -145,6 +153,10 @@ impl Settings {
         if !loopback && up.dev_keys {
             wrong.push(SettingError::DevKeysExposed(up.listen));
         }
+        if let Some(address) = up.metrics_listen.filter(|at| !at.ip().is_loopback() && !up.insecure)
+        {
+            wrong.push(SettingError::MetricsExposed(address));
+        }
         if up.log_size < MIN_LOG_SIZE {
             wrong.push(SettingError::TooSmall("--log-size", MIN_LOG_SIZE));
         }
@@ -170,6 +182,7 @@ impl Settings {
         Ok(Self {
             data: up.data.clone(),
             listen: up.listen,
+            metrics_listen: up.metrics_listen,
             tls,
             dev_keys: up.dev_keys,
             sandbox,

@@ -11,7 +11,9 @@ use evoke_invoker::Invoker;
 use evoke_sandbox::SandboxDriver;
 use evoke_trigger_engine::{Clock, Engine, EngineConfig, EngineParts, config::DeliveryConfig};
 
-use crate::{config::Settings, directory::Directory, sandbox_api::SandboxApi, stores::Stores};
+use crate::{
+    config::Settings, directory::Directory, host::Program, sandbox_api::SandboxApi, stores::Stores,
+};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -92,6 +94,7 @@ impl Parts {
             build: env!("CARGO_PKG_VERSION").to_owned(),
         });
         hub.answer_from(Arc::new(engine.clone()));
+        hub.measure_host(Arc::new(Program::new(directory.path())));
         Ok(Self { stores, log, engine, invoker, invocations, supervisor, hub, sandbox_api })
     }
 }

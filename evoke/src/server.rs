@@ -22,6 +22,8 @@ const MAX_CONNECTIONS: usize = 4_096;
 const MAX_WAITING_CONNECTIONS: u32 = 4_096;
 /// Connections of one sandbox to the API at once.
 const MAX_SANDBOX_CONNECTIONS: usize = 64;
+/// Connections to the operators' metrics at once.
+const MAX_OPERATOR_CONNECTIONS: usize = 16;
 /// Longest time from the first byte of a request's head to its last, and of an idle connection.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 /// Longest TLS handshake.
@@ -48,6 +50,8 @@ pub(crate) enum Share {
     Api,
     /// The listener inside one sandbox.
     Sandbox,
+    /// The listener of the operators' metrics.
+    Operators,
 }
 
 /// The API's own listener, ready to be served.
@@ -67,6 +71,12 @@ impl Server {
     #[must_use]
     pub(crate) fn new(router: axum::Router, stop: CancellationToken) -> Self {
         Self { router, connections: TaskTracker::new(), stop }
+    }
+
+    /// A server of another router, with which it ends.
+    #[must_use]
+    pub(crate) fn with(&self, router: axum::Router) -> Self {
+        Self { router, ..self.clone() }
     }
 
     /// Accepts until `until` or the whole server ends; requests under way are finished.
@@ -171,6 +181,7 @@ impl Share {
         match self {
             Self::Api => MAX_CONNECTIONS,
             Self::Sandbox => MAX_SANDBOX_CONNECTIONS,
+            Self::Operators => MAX_OPERATOR_CONNECTIONS,
         }
     }
 }

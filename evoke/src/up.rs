@@ -3,7 +3,7 @@
 use std::{future::Future, process::ExitCode, sync::Arc, time::Duration};
 
 use evoke_cli::Output;
-use evoke_controller::{delete_ended, router};
+use evoke_controller::{delete_ended, operator_router, router};
 use evoke_store::{ActivationStore as _, FeedStore as _};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -45,6 +45,7 @@ pub(crate) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
     let tasks = TaskTracker::new();
     let listener = server::bind(settings.listen)?;
     let address = listener.local_addr()?;
+    let metrics = settings.metrics_listen.map(server::bind).transpose()?;
     let control = ControlSocket::bind(&directory)?;
     let server = Server::new(router(Arc::clone(&parts.hub)), stop.clone());
     parts.sandbox_api.serve_with(server.clone());
@@ -52,6 +53,12 @@ pub(crate) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
     tracing::info!(triggers = loaded.triggers, rules = loaded.rules, "entities loaded");
     let tls = settings.tls.as_ref().map(Certificate::acceptor).transpose()?;
     server.listen(listener, tls, Share::Api, stop.child_token());
+    if let Some(metrics) = metrics {
+        let address = metrics.local_addr()?;
+        let operators = server.with(operator_router(Arc::clone(&parts.hub)));
+        operators.listen(metrics, None, Share::Operators, stop.child_token());
+        tracing::info!(%address, "metrics for operators");
+    }
     parts.engine.start(Arc::clone(&parts.invocations) as _)?;
     start_feeds(&parts).await?;
     let source = Source::new(&directory, Arc::clone(&parts.log), &parts.stores);

@@ -242,7 +242,7 @@ impl Pump {
     }
 
     fn sent(&self, batch: &FeedBatch, ack: Ack) -> Sent {
-        self.kept(&batch.position, !batch.events.is_empty());
+        self.kept(&batch.position, batch.events.len() as u64);
         Sent::Kept { revision: ack.revision }
     }
 
@@ -260,13 +260,16 @@ impl Pump {
         self.status.change(|status| status.position = shown);
     }
 
-    fn kept(&self, position: &Bytes, has_events: bool) {
+    fn kept(&self, position: &Bytes, events: u64) {
         self.show(Some(position));
         self.status.enter(FeedState::Running);
         self.status.change(|status| status.pinned = true);
-        if has_events {
+        if events > 0 {
             let now = self.context.clock.now_ms();
-            self.status.change(|status| status.last_event = Some(now));
+            self.status.change(|status| {
+                status.last_event = Some(now);
+                status.events += events;
+            });
         }
     }
 

@@ -25,6 +25,9 @@ pub struct FeedStatus {
     /// When the hub last took events from it. Unit: epoch milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_event: Option<u64>,
+    /// Events taken from it since the program started, for metrics.
+    #[serde(skip)]
+    pub events: u64,
     /// The newest error, kept after recovery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
@@ -64,6 +67,7 @@ impl FeedStatus {
             lag: None,
             pinned: false,
             last_event: None,
+            events: 0,
             last_error: None,
             next_try: None,
         }

@@ -10,6 +10,7 @@ pub mod event;
 pub mod feed;
 pub mod key_value;
 pub mod limits;
+pub mod measure;
 pub mod name;
 pub mod namespace_limits;
 pub mod package;

@@ -42,6 +42,7 @@ mod recovery;
 mod replays;
 mod retry;
 mod settle;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -76,6 +77,7 @@ pub use effect::{
 };
 pub use load::key_of;
 pub use replays::qualifies;
+pub use tally::{COUNTED_RULES, Counted, DeliveryCounts, NamespaceCounts, RuleCounts, Tally};
 pub use view::{Backlog, DeadLetterView, DeliveryState, DeliveryView, ReplayView};
 
 /// How long a refused append of progress waits for room. Unit: milliseconds.

@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod clock;
+mod counts;
 mod dispatch;
 mod intake;
 mod questions;
@@ -34,6 +35,7 @@ use dispatch::{DispatchParts, Driver, Shared, Tickets};
 use intake::Intake;
 
 pub use clock::{Clock, Steps};
+pub use counts::{EngineCounts, IntakeCounts, REFUSALS, WAYS, Way};
 pub use questions::{EventFilter, PlacedEvent, QuestionError};
 
 /// What the engine stands on.

@@ -24,7 +24,8 @@ pub use activations::{ActivationSink, ActivationSinkError};
 pub use config::EngineConfig;
 pub use delivery::NamespaceBounds;
 pub use engine::{
-    Clock, Engine, EngineParts, EventFilter, OpenError, PlacedEvent, QuestionError, Steps,
+    Clock, Engine, EngineCounts, EngineParts, EventFilter, IntakeCounts, OpenError, PlacedEvent,
+    QuestionError, REFUSALS, Steps, WAYS, Way,
 };
 pub use incoming::{Incoming, Origin, Target};
 pub use ingest::{Cap, IngestError};

@@ -13,8 +13,14 @@ use evoke_trigger_engine::{Engine, NamespaceBounds};
 use tokio::sync::Semaphore;
 
 use crate::{
-    config::Config, feed_control::FeedControl, history::History, invocations::Invocations,
-    rest::ApiError, system::System, webhooks::Webhooks,
+    config::Config,
+    feed_control::FeedControl,
+    history::History,
+    invocations::Invocations,
+    metrics::{Host, HostFacts, HttpMeasures},
+    rest::ApiError,
+    system::System,
+    webhooks::Webhooks,
 };
 
 /// Everything that answers to requests.
@@ -53,8 +59,11 @@ pub struct Hub {
     pub(crate) webhooks: Webhooks,
     /// Changes of entities take turns, so that the store and what is built from it agree.
     pub(crate) turn: Semaphore,
+    /// Answers given so far.
+    pub(crate) http: Arc<HttpMeasures>,
     ready: AtomicBool,
     history: OnceLock<Arc<dyn History>>,
+    host: OnceLock<Arc<dyn Host>>,
 }
 
 /// What was loaded at start, to be told.
@@ -75,8 +84,10 @@ impl Hub {
             parts,
             webhooks: Webhooks::default(),
             turn: Semaphore::new(1),
+            http: Arc::default(),
             ready: AtomicBool::new(false),
             history: OnceLock::new(),
+            host: OnceLock::new(),
         });
         system.serve(&hub);
         hub
@@ -158,6 +169,20 @@ impl Hub {
         if self.history.set(history).is_err() {
             tracing::error!("somebody answers about events already");
         }
+    }
+
+    /// From now on metrics tell of the program itself, as `host` knows it.
+    pub fn measure_host(&self, host: Arc<dyn Host>) {
+        if self.host.set(host).is_err() {
+            tracing::error!("somebody tells of the program already");
+        }
+    }
+
+    /// What the program knows of itself.
+    pub(crate) async fn host_facts(&self) -> Option<HostFacts> {
+        let host = Arc::clone(self.host.get()?);
+        // It reads files: where nobody waits.
+        tokio::task::spawn_blocking(move || host.facts()).await.ok()
     }
 
     /// Who answers about what became of events.

@@ -8,11 +8,11 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use evoke_feeds::Clock;
-use evoke_invoker::{Manifest, Run};
+use evoke_invoker::{Manifest, Run, RunEnd};
 use evoke_schemas::{
     Activation, ActivationId, EntityUid, FullName, Namespace, NamespaceLimits, Secret,
 };
@@ -25,7 +25,7 @@ pub(crate) use self::{
     ready::{NotReady, Ready},
 };
 use self::{arguments::merge, places::Places, ready::ReadyActions, record::Whose};
-use crate::{config::Config, runner::Runners};
+use crate::{config::Config, metrics::ActionRegistry, runner::Runners};
 
 /// What invocations stand on.
 #[derive(Clone)]
@@ -115,6 +115,28 @@ impl Invocations {
         })
     }
 
+    /// Numbers of every action that ran.
+    pub(crate) fn measured(&self) -> &ActionRegistry {
+        self.ready.measured()
+    }
+
+    /// How the invoker stands.
+    pub(crate) fn invoker_counts(&self) -> Option<evoke_invoker::InvokerCounts> {
+        self.parts.runners.counts()
+    }
+
+    /// Runs, and counts how it ended.
+    async fn run(&self, ready: &Ready, run: Run) -> RunEnd {
+        let measures = match run.namespace == run.action.name.namespace {
+            true => Arc::clone(&ready.measures),
+            false => self.measured().of(&run.namespace, &run.action.name),
+        };
+        let end = self.parts.runners.run(run).await;
+        let took = Duration::from_millis(end.end_ms.saturating_sub(end.start_ms));
+        measures.ended(end.outcome.status(), took);
+        end
+    }
+
     /// Waits for the blocking calls under way; none may be taken any more.
     pub async fn drained(&self) {
         self.under_way.close();
@@ -172,7 +194,7 @@ impl Invocations {
         let (sender, end) = oneshot::channel();
         let this = Arc::clone(self);
         self.under_way.spawn(async move {
-            let run_end = this.parts.runners.run(run).await;
+            let run_end = this.run(&ready, run).await;
             let record = Arc::new(record::of_run(whose, &ready, run_end));
             // Readable before the caller knows of it; durable soon, which no answer waits for.
             if let Err(error) = this.parts.activations.stage(&record).await {

@@ -28,11 +28,13 @@ use std::sync::Arc;
 use axum::{Router, extract::State, middleware};
 use http::{HeaderMap, Uri};
 
-pub use self::error::ApiError;
+pub use self::{error::ApiError, metrics::operator_router};
 use crate::hub::Hub;
+pub(crate) use frame::BASE;
 
 /// The API over a hub. Serve it on as many listeners as there are.
 pub fn router(hub: Arc<Hub>) -> Router {
+    let measured = Arc::clone(&hub.http);
     let api = Router::new()
         .merge(actions::routes())
         .merge(activations::routes())
@@ -52,7 +54,9 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .with_state(hub);
     // The frame is around the whole router, not around its routes: only so it has the last word
     // on the headers.
-    Router::new().fallback_service(api).layer(middleware::from_fn(frame::frame))
+    Router::new()
+        .fallback_service(api)
+        .layer(middleware::from_fn_with_state(measured, frame::frame))
 }
 
 /// No such path, or not with that method. Below the API only who is known learns so.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use evoke_invoker::{Invoker, Outcome, PlatformFailure, Run, RunEnd};
+use evoke_invoker::{Invoker, InvokerCounts, Outcome, PlatformFailure, Run, RunEnd};
 use evoke_placement::{Fleet, InvokerState, Placement, Policy};
 use evoke_schemas::{EntityUid, action::NATIVE_KIND};
 
@@ -15,6 +15,11 @@ pub trait Runner: Fleet + std::fmt::Debug {
 
     /// Only `current` of the action's revisions is still wanted, or none.
     fn retire(&self, action: EntityUid, current: Option<u64>);
+
+    /// How it stands and what it did; none where it does not count.
+    fn counts(&self) -> Option<InvokerCounts> {
+        None
+    }
 }
 
 /// Several runners, and the policy that chooses among them.
@@ -56,6 +61,12 @@ impl Runners {
         }
     }
 
+    /// How the first of them that counts stands: here there is one.
+    #[must_use]
+    pub fn counts(&self) -> Option<InvokerCounts> {
+        self.all.iter().find_map(|runner| runner.counts())
+    }
+
     /// Places the run and runs it.
     pub async fn run(&self, run: Run) -> RunEnd {
         match self.choose(&run) {
@@ -79,6 +90,10 @@ impl Runner for Invoker {
 
     fn retire(&self, action: EntityUid, current: Option<u64>) {
         Self::retire(self, action, current);
+    }
+
+    fn counts(&self) -> Option<InvokerCounts> {
+        Some(Self::counts(self))
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     cell::Cell,
     config::Config,
     keeper,
+    measures::Measures,
     pool::{Effect, Fate, Granted, Input, Pool, Refusal, SandboxId, Shape, Ticket, WarmKey},
     runtimes::Runtimes,
 };
@@ -35,6 +36,7 @@ pub(crate) struct Floor {
     pub(crate) removed: Notify,
     /// How often the kernel had killed for memory when last looked.
     pub(crate) memory_kills: AtomicU64,
+    pub(crate) measures: Measures,
     handle: Handle,
     origin: Instant,
     state: Mutex<State>,
@@ -98,6 +100,7 @@ impl Floor {
             waiting: Notify::new(),
             removed: Notify::new(),
             memory_kills: AtomicU64::new(0),
+            measures: Measures::default(),
             handle: Handle::current(),
             origin: Instant::now(),
             state: Mutex::new(State {

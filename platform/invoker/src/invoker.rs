@@ -21,6 +21,7 @@ use crate::{
     logs::Log,
     machine,
     manifest::ManifestError,
+    measures::InvokerCounts,
     pool::{Fate, Granted, Input, Pool, Refusal, Shape, Usage, WarmKey},
     protocol::{code_bytes, init_frame, run_frame},
     run::{Outcome, PlatformFailure, Run, RunEnd},
@@ -95,6 +96,12 @@ impl Invoker {
         self.floor.lock().pool.usage()
     }
 
+    /// How the pool stands, and what was done since the program started.
+    #[must_use]
+    pub fn counts(&self) -> InvokerCounts {
+        self.floor.measures.counts(self.usage(), self.budget)
+    }
+
     /// Only `current` of the action's revisions is still wanted, or none: sandboxes of others go,
     /// the busy ones after their run.
     pub fn retire(&self, action: EntityUid, current: Option<u64>) {
@@ -137,7 +144,10 @@ impl Invoker {
         loop {
             let lease = match self.obtain(&run, asked).await {
                 Ok(lease) => lease,
-                Err(reason) => return ended_before(reason, asked),
+                Err(reason) => {
+                    self.floor.measures.unplaced.one();
+                    return ended_before(reason, asked);
+                }
             };
             if lease.is_sound().await {
                 match self.conduct(lease, &run, asked).await {
@@ -147,6 +157,7 @@ impl Invoker {
             } else {
                 lease.destroy().await;
             }
+            self.floor.measures.lost.one();
             lost += 1;
             if lost >= MOST_LOST {
                 return ended_before(PlatformFailure::Lost, asked);
@@ -201,6 +212,7 @@ impl Invoker {
             },
             Granted::Warm | Granted::Paused => None,
         };
+        self.floor.measures.granted(lease.state);
         let wait_ms = millis(asked.elapsed());
         let start_ms = epoch_ms();
         let mut log = Log::new(run.action.limits.logs);
@@ -213,6 +225,7 @@ impl Invoker {
                 Err(lost) => return lost,
             };
             init_ms = Some(millis(begun.elapsed()));
+            self.floor.measures.cold_start.observe(asked.elapsed());
         }
         let begun = Instant::now();
         let verdict = match verdict {

@@ -82,14 +82,19 @@ async fn look(floor: &Arc<Floor>) {
 
 /// Starts a sandbox and waits until its interpreter stands.
 pub(crate) async fn start(floor: Arc<Floor>, sandbox: SandboxId, shape: Shape) {
+    let begun = Instant::now();
     let started = tokio::select! {
         biased;
         () = floor.stop.cancelled() => Err("the invoker is shutting down".to_owned()),
         started = try_start(&floor, sandbox, shape) => started,
     };
     match started {
-        Ok(cell) => floor.admit(sandbox, cell),
+        Ok(cell) => {
+            floor.measures.sandbox_start.observe(begun.elapsed());
+            floor.admit(sandbox, cell);
+        }
         Err(reason) => {
+            floor.measures.starts_failed.one();
             tracing::warn!(sandbox = sandbox.0, %reason, "a sandbox did not start");
             floor.lock().start_error = reason;
             floor.tell(Input::StartFailed { sandbox });

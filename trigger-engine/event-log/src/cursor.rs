@@ -76,6 +76,19 @@ impl Cursor {
         }
     }
 
+    /// How many numbers lie between this place and `other`, which is further on; gaps count too.
+    #[must_use]
+    pub fn distance(&self, other: &Self) -> u64 {
+        match &other.0 {
+            Marks::Sequence(next) => next.saturating_sub(self.as_sequence()),
+            Marks::Partitions(marks) => {
+                let of =
+                    |(partition, next): (&u16, &u64)| next.saturating_sub(self.next_in(*partition));
+                marks.iter().map(of).sum()
+            }
+        }
+    }
+
     /// Moves past the record at `position`; what lies past it already stays.
     pub fn advance(&mut self, position: Position) {
         let next = position.offset.saturating_add(1);
@@ -178,6 +191,8 @@ mod tests {
         let mut further = cursor.clone();
         further.advance(Position { partition: 0, offset: 0 });
         assert!(further.covers(&cursor) && !cursor.covers(&further));
+        assert_eq!((cursor.distance(&further), further.distance(&cursor)), (1, 0));
+        assert_eq!(Cursor::sequence(5).distance(&Cursor::sequence(9)), 4);
         assert!(cursor.covers(&Cursor::partitions(BTreeMap::new())));
         assert!(Cursor::sequence(5).covers(&Cursor::sequence(5)));
         assert!(!Cursor::sequence(5).covers(&Cursor::sequence(6)));

@@ -11,8 +11,8 @@ use tokio::sync::{oneshot, watch};
 use crate::cursor::Cursor;
 use crate::feeds::FeedPosition;
 use crate::read::{
-    DedupPage, DropError, Health, Item, LogSizes, Page, ReadError, ReadLimit, Retention, SegmentId,
-    SegmentInfo,
+    DedupPage, DropError, Health, Item, LogCounts, LogSizes, Page, ReadError, ReadLimit, Retention,
+    SegmentId, SegmentInfo,
 };
 use crate::record::{Append, AppendError, Appended};
 
@@ -86,6 +86,11 @@ pub trait EventLog: Send + Sync + std::fmt::Debug {
 
     /// How large the log is.
     fn sizes(&self) -> LogSizes;
+
+    /// What the log did since it was opened; nothing where it does not count.
+    fn counts(&self) -> LogCounts {
+        LogCounts::default()
+    }
 
     /// What the log can take now.
     fn health(&self) -> Health;

@@ -39,8 +39,8 @@ pub use limits::Limits;
 pub use memory::{MemoryLog, MemoryOptions};
 pub use prepare::Prepared;
 pub use read::{
-    DedupEntry, DedupPage, DropError, Health, Item, LogSizes, Lost, Page, ReadError, ReadLimit,
-    Retention, SegmentId, SegmentInfo, StoredRecord, Unreadable,
+    DedupEntry, DedupPage, DropError, Health, Item, LogCounts, LogSizes, Lost, Page, ReadError,
+    ReadLimit, Retention, SegmentId, SegmentInfo, StoredRecord, Unreadable,
 };
 pub use record::{Append, AppendError, Appended, Class, Guard, Malformed, Record, Stream};
 pub use recovery::{Damage, Torn};

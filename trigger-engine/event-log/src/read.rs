@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use bytes::Bytes;
-use evoke_schemas::Position;
+use evoke_schemas::{Position, measure::Distribution};
 use serde::{Deserialize, Serialize};
 
 use crate::cursor::Cursor;
@@ -167,6 +167,21 @@ pub struct LogSizes {
     pub queued: u64,
     /// Time of the oldest record kept, unix milliseconds.
     pub oldest_ms: Option<u64>,
+}
+
+/// What a log did since it was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogCounts {
+    /// Batches that became durable.
+    pub appends: u64,
+    /// Batches that were refused, for whatever reason.
+    pub refused: u64,
+    /// Records that became durable.
+    pub records: u64,
+    /// Bytes that were written for them.
+    pub bytes: u64,
+    /// How long syncs of the disk took; batches that are written together share one.
+    pub syncs: Distribution,
 }
 
 /// What a log can take.

@@ -6,6 +6,7 @@ mod copy;
 pub(crate) mod files;
 mod housekeeper;
 pub(crate) mod identity;
+mod measures;
 mod open;
 mod view;
 
@@ -29,8 +30,8 @@ use crate::index::seek_time;
 use crate::limits::Limits;
 use crate::prepare::Prepared;
 use crate::read::{
-    DedupPage, DropError, Health, Item, LogSizes, Page, ReadError, ReadLimit, Retention, SegmentId,
-    SegmentInfo,
+    DedupPage, DropError, Health, Item, LogCounts, LogSizes, Page, ReadError, ReadLimit, Retention,
+    SegmentId, SegmentInfo,
 };
 use crate::record::{Append, AppendError};
 use crate::retention;
@@ -39,6 +40,7 @@ pub use crate::segment_log::copy::{LogCopy, SegmentCopy, is_of_a_copy, restored}
 use crate::segment_log::files::Dir;
 use crate::segment_log::housekeeper::Housekeeper;
 use crate::segment_log::identity::Identity;
+use crate::segment_log::measures::Measures;
 pub use crate::segment_log::open::{OpenError, OpenReport};
 use crate::segment_log::view::View;
 use crate::tail::Tail;
@@ -94,6 +96,7 @@ pub(crate) struct Shared {
     pub(crate) inbox: Inbox,
     pub(crate) end: watch::Sender<Cursor>,
     pub(crate) failure: watch::Sender<Option<Arc<str>>>,
+    pub(crate) measures: Measures,
     view: Mutex<View>,
     cold: Semaphore,
     dropping: Semaphore,
@@ -183,6 +186,7 @@ impl SegmentLog {
             inbox: Inbox::default(),
             end: watch::Sender::new(end),
             failure: watch::Sender::new(None),
+            measures: Measures::default(),
             view: Mutex::new(view),
             cold: Semaphore::new(COLD_READS),
             dropping: Semaphore::new(1),
@@ -278,7 +282,9 @@ impl EventLog for SegmentLog {
         match Prepared::new(append, limits) {
             Ok(batch) => {
                 let (token, answer) = oneshot::channel();
-                self.shared.inbox.submit(batch, limits, token);
+                if !self.shared.inbox.submit(batch, limits, token) {
+                    self.shared.measures.refused.one();
+                }
                 PendingAppend::new(answer)
             }
             Err(malformed) => PendingAppend::ready(Err(malformed.into())),
@@ -414,6 +420,10 @@ impl EventLog for SegmentLog {
             queued: self.shared.inbox.queued() as u64,
             oldest_ms: oldest.map(|summary| summary.first_ms).find(|first| *first > 0),
         }
+    }
+
+    fn counts(&self) -> LogCounts {
+        self.shared.measures.counts()
     }
 
     fn health(&self) -> Health {

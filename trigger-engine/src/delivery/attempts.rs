@@ -56,6 +56,7 @@ impl Deliveries {
         }
         self.running += 1;
         self.running_bytes += delivery.bytes();
+        self.turns.tally(key).attempts += 1;
         effects.push(DeliveryEffect::Start(Box::new(Start {
             id,
             activation_id: id.activation_id(self.log),
@@ -103,6 +104,7 @@ impl Deliveries {
             Next::Dead(reason) => self.bury(id, reason, now_ms),
             Next::Retry { due_ms } => {
                 delivery.due_ms = due_ms;
+                self.turns.tally(key).retries += 1;
                 self.park(id, now_ms);
                 self.rouse(id, now_ms);
             }

@@ -66,6 +66,7 @@ impl Deliveries {
             delivery.state = State::Settling;
         }
         let attempts = delivery.attempts.made;
+        *self.turns.tally(delivery.rule).ended.entry(outcome).or_default() += 1;
         let record = OutcomeRecord { id, outcome, attempts, at_ms: now_ms };
         self.pipeline.push(progress(stream::OUTCOME, record.encode()), Change::Done(id, ticket));
     }
@@ -86,6 +87,7 @@ impl Deliveries {
         let death = Death { reason, announced };
         let dead = Some((now_ms, death.clone()));
         let record = self.held_record(id, delivery, delivery.home(), dead);
+        *self.turns.tally(delivery.rule).dead.entry(reason).or_default() += 1;
         let change = Change::Dead(id, now_ms, death);
         self.pipeline.push(progress(stream::DEAD, record.encode()), change);
         if let Some(delivery) = self.table.get_mut(&id) {

@@ -8,7 +8,11 @@ use std::{
 use evoke_schemas::{DeliveryPolicy, EntityName, EntityUid, Namespace, Rule};
 use hashbrown::HashMap;
 
-use super::{chain::Chains, effect::NamespaceBounds};
+use super::{
+    chain::Chains,
+    effect::NamespaceBounds,
+    tally::{COUNTED_RULES, Counted, DeliveryCounts, NamespaceCounts, RuleCounts, Tally},
+};
 use crate::record::DeliveryId;
 
 /// A namespace by number, for as long as the program runs.
@@ -28,6 +32,8 @@ pub(super) struct Turns {
     names: HashMap<Namespace, NamespaceKey>,
     namespaces: Vec<NamespaceTurns>,
     ring: VecDeque<NamespaceKey>,
+    /// Rules with numbers of their own.
+    counted: usize,
 }
 
 /// One namespace.
@@ -47,6 +53,8 @@ pub(super) struct NamespaceTurns {
     pub(super) bounds: Option<NamespaceBounds>,
     /// Dead letters by time of death.
     pub(super) dead: BTreeSet<(u64, DeliveryId)>,
+    /// What rules without numbers of their own came to, and those that are gone.
+    others: Tally,
 }
 
 /// One rule, or the accepted invocations of a namespace.
@@ -64,6 +72,8 @@ pub(super) struct RuleTurns {
     pub(super) deliveries: usize,
     /// Dead letters among them.
     pub(super) dead: usize,
+    /// What its deliveries came to, where it has numbers of its own.
+    tally: Option<Tally>,
 }
 
 static DEFAULT_POLICY: std::sync::LazyLock<DeliveryPolicy> =
@@ -108,11 +118,86 @@ impl Turns {
         self.namespaces.get(key.namespace.0)?.rules.get(&key.uid)
     }
 
-    /// Drops what is kept of a deleted rule once nothing of it is left.
+    /// Drops what is kept of a deleted rule once nothing of it is left; what it came to is counted
+    /// with the others from then on. Accepted invocations go on for ever.
     pub(super) fn prune(&mut self, key: RuleKey) {
-        let rules = &mut self.namespace(key.namespace).rules;
-        if rules.get(&key.uid).is_some_and(RuleTurns::is_idle) {
-            rules.remove(&key.uid);
+        let namespace = self.namespace(key.namespace);
+        if key.uid != EntityUid::DIRECT
+            && namespace.rules.get(&key.uid).is_some_and(RuleTurns::is_idle)
+            && let Some(gone) = namespace.rules.remove(&key.uid)
+            && let Some(tally) = gone.tally
+        {
+            namespace.others.add(&tally);
+            self.counted = self.counted.saturating_sub(1);
+        }
+    }
+
+    /// Where what a rule's deliveries come to is counted.
+    pub(super) fn tally(&mut self, key: RuleKey) -> &mut Tally {
+        let free = self.counted < COUNTED_RULES;
+        let fresh = self.rule(key).tally.is_none();
+        if fresh && free {
+            self.counted += 1;
+            self.rule(key).tally = Some(Tally::default());
+        }
+        #[expect(clippy::indexing_slicing, reason = "keys are made by `key`, none is taken back")]
+        let namespace = &mut self.namespaces[key.namespace.0];
+        match namespace.rules.get_mut(&key.uid).and_then(|rule| rule.tally.as_mut()) {
+            Some(own) => own,
+            None => &mut namespace.others,
+        }
+    }
+
+    /// Rules without numbers of their own.
+    pub(super) fn folded(&self) -> usize {
+        let all: usize = self.namespaces.iter().map(|namespace| namespace.rules.len()).sum();
+        all.saturating_sub(self.counted)
+    }
+
+    /// Adds the numbers of one namespace.
+    pub(super) fn count(
+        &self,
+        key: NamespaceKey,
+        oldest: &HashMap<RuleKey, u64>,
+        counts: &mut DeliveryCounts,
+    ) {
+        let Some(namespace) = self.namespaces.get(key.0) else { return };
+        counts.namespaces.push(NamespaceCounts {
+            namespace: namespace.name.clone(),
+            owed_bytes: namespace.owed_bytes,
+            running: namespace.running,
+            is_closed: namespace.closed,
+        });
+        let mut others = RuleCounts {
+            namespace: namespace.name.clone(),
+            of: Counted::Others,
+            tally: namespace.others.clone(),
+            waiting: 0,
+            dead: 0,
+            oldest_ms: None,
+        };
+        for (uid, rule) in &namespace.rules {
+            let oldest_ms = oldest.get(&RuleKey { namespace: key, uid: *uid }).copied();
+            let waiting = rule.deliveries.saturating_sub(rule.dead);
+            match (&rule.tally, rule.counted(*uid)) {
+                (Some(tally), Some(of)) => counts.rules.push(RuleCounts {
+                    namespace: namespace.name.clone(),
+                    of,
+                    tally: tally.clone(),
+                    waiting,
+                    dead: rule.dead,
+                    oldest_ms,
+                }),
+                (tally, _) => {
+                    others.tally.add(tally.as_ref().unwrap_or(&Tally::default()));
+                    others.waiting += waiting;
+                    others.dead += rule.dead;
+                    others.oldest_ms = others.oldest_ms.into_iter().chain(oldest_ms).min();
+                }
+            }
+        }
+        if others.tally != Tally::default() || others.waiting + others.dead > 0 {
+            counts.rules.push(others);
         }
     }
 
@@ -184,6 +269,7 @@ impl NamespaceTurns {
             closed: false,
             bounds: None,
             dead: BTreeSet::new(),
+            others: Tally::default(),
         }
     }
 
@@ -244,6 +330,14 @@ impl RuleTurns {
             return usize::MAX;
         }
         usize::try_from(self.policy().concurrency).unwrap_or(usize::MAX)
+    }
+
+    /// What its numbers are about; none where its name is not known.
+    fn counted(&self, uid: EntityUid) -> Option<Counted> {
+        if uid == EntityUid::DIRECT {
+            return Some(Counted::Invocations);
+        }
+        self.name.clone().map(Counted::Rule)
     }
 
     fn has_turn(&self, uid: EntityUid) -> bool {

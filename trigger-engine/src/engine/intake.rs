@@ -14,7 +14,10 @@ use hashbrown::HashMap;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
-use super::Clock;
+use super::{
+    Clock,
+    counts::{Intakes, Way},
+};
 use crate::{
     accepted::Accepted,
     incoming::Incoming,
@@ -39,8 +42,17 @@ pub(crate) struct Intake {
 #[derive(Debug)]
 struct State {
     core: Ingest,
-    waiting: HashMap<Token, oneshot::Sender<Answer>>,
+    waiting: HashMap<Token, Waiter>,
     last: Token,
+    counts: HashMap<Namespace, Arc<Intakes>>,
+}
+
+/// Who waits for the answer to a batch, and where it is counted.
+#[derive(Debug)]
+struct Waiter {
+    answer: oneshot::Sender<Answer>,
+    /// None for a feed's position without events.
+    counted: Option<(Arc<Intakes>, Way, usize)>,
 }
 
 /// What one batch has outside the core.
@@ -60,7 +72,8 @@ struct Driven {
 
 impl Intake {
     pub(crate) fn new(core: Ingest, log: Arc<dyn EventLog>, clock: Clock) -> Self {
-        let state = Mutex::new(State { core, waiting: HashMap::new(), last: 0 });
+        let (waiting, counts) = (HashMap::new(), HashMap::new());
+        let state = Mutex::new(State { core, waiting, last: 0, counts });
         Self { log, clock, state, orphans: TaskTracker::new() }
     }
 
@@ -70,13 +83,19 @@ impl Intake {
         events: Vec<Incoming>,
         feed: Option<FeedMark>,
     ) -> Answer {
-        let batch = Batch { events: events.into_iter().map(Prepared::new).collect(), feed };
+        let way = events.first().map(|event| Way::of(event, feed.is_some()));
+        let events: Vec<Prepared> = events.into_iter().map(Prepared::new).collect();
+        let bytes = events.iter().map(|event| event.bytes).sum();
+        let batch = Batch { events, feed };
         let (answer, receiver) = oneshot::channel();
         let work = {
             let mut state = self.lock();
             state.last += 1;
             let token = state.last;
-            state.waiting.insert(token, answer);
+            let namespace = batch.events.first().map(|event| &event.incoming.namespace);
+            let counts = namespace.map(|namespace| state.counts_of(namespace));
+            let counted = counts.zip(way).map(|(counts, way)| (counts, way, bytes));
+            state.waiting.insert(token, Waiter { answer, counted });
             self.step(&mut state, IngestInput::Submit { token, batch })
         };
         Driven { intake: Arc::clone(self), work }.await;
@@ -99,6 +118,13 @@ impl Intake {
     /// Works on the core, which holds the index too. The closure must be short.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Ingest) -> T) -> T {
         work(&mut self.lock().core)
+    }
+
+    /// What came in, by namespace.
+    pub(crate) fn counts(&self) -> Vec<(Namespace, Arc<Intakes>)> {
+        let state = self.lock();
+        let counts = state.counts.iter();
+        counts.map(|(name, counts)| (name.clone(), Arc::clone(counts))).collect()
     }
 
     /// Waits until the work of those that went away is done.
@@ -127,7 +153,11 @@ impl Intake {
                     work.push_back(Work::Read(token, position, Box::pin(read)));
                 }
                 IngestEffect::Answer { token, answer } => {
-                    if let Some(waiting) = state.waiting.remove(&token) {
+                    if let Some(Waiter { answer: waiting, counted }) = state.waiting.remove(&token)
+                    {
+                        if let Some((counts, way, bytes)) = counted {
+                            counts.count(way, bytes, &answer);
+                        }
                         // The submitter may be gone; the events are accepted none the less.
                         drop(waiting.send(answer));
                     }
@@ -135,6 +165,19 @@ impl Intake {
             }
         }
         work
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn counts_of(&mut self, namespace: &Namespace) -> Arc<Intakes> {
+        if let Some(counts) = self.counts.get(namespace) {
+            return Arc::clone(counts);
+        }
+        let counts = Arc::<Intakes>::default();
+        self.counts.insert(namespace.clone(), Arc::clone(&counts));
+        counts
     }
 }
 

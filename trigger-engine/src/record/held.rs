@@ -65,7 +65,7 @@ pub struct Death {
 }
 
 /// The word for why a delivery is a dead letter. Numbers in the log are never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reason {
     /// The function failed as often as the rule allows.

@@ -10,7 +10,7 @@ use super::{
 const VERSION: u8 = 1;
 
 /// How a delivery ended for good. Numbers in the log are never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
     /// The function succeeded.

@@ -57,7 +57,7 @@ impl ActionInvoker for Invocations {
             api_key: self.api_key(&ready, &attempt.namespace).await,
             longest_wait: None,
         };
-        let end = self.parts.runners.run(run).await;
+        let end = self.run(&ready, run).await;
         let verdict = verdict(&end);
         let ran = !matches!(verdict, Verdict::PlatformFailed { .. });
         AttemptEnd { verdict, activation: ran.then(|| record::of_run(whose, &ready, end)) }

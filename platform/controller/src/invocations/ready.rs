@@ -17,6 +17,7 @@ use evoke_store::{Entity, EntityStore, StoreError, Stored};
 use serde_json::{Value, json};
 
 use super::arguments::Members;
+use crate::metrics::{ActionMeasures, ActionRegistry};
 
 /// An action with its package, ready to run.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(crate) struct Ready {
     pub(crate) public: bool,
     /// Whether its kind may not be run any more.
     pub(crate) deprecated: bool,
+    /// Where its runs in its own namespace are counted.
+    pub(crate) measures: Arc<ActionMeasures>,
 }
 
 /// Why an action cannot be made ready.
@@ -56,11 +59,18 @@ pub(crate) struct ReadyActions {
     most: usize,
     /// Goes up with each change, so that what was read before a change is not kept after it.
     changes: AtomicU64,
+    measured: ActionRegistry,
 }
 
 impl ReadyActions {
     pub(crate) fn new(most: usize) -> Self {
-        Self { kept: RwLock::default(), most, changes: AtomicU64::new(0) }
+        let (kept, measured) = (RwLock::default(), ActionRegistry::default());
+        Self { kept, most, changes: AtomicU64::new(0), measured }
+    }
+
+    /// Numbers of every action that ran.
+    pub(crate) fn measured(&self) -> &ActionRegistry {
+        &self.measured
     }
 
     /// The action of that name.
@@ -75,7 +85,9 @@ impl ReadyActions {
             return Ok(ready);
         }
         let before = self.changes.load(Ordering::Acquire);
-        let ready = Arc::new(read(name, entities, manifest).await?);
+        let mut ready = read(name, entities, manifest).await?;
+        ready.measures = self.measured.of(&name.namespace, name);
+        let ready = Arc::new(ready);
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         if self.changes.load(Ordering::Acquire) == before {
             if kept.len() >= self.most
@@ -148,6 +160,7 @@ impl Ready {
                 ("limits".to_owned(), limits),
             ]),
             public,
+            measures: Arc::default(),
             deprecated: manifest.kind(&action.exec.kind).is_some_and(|(_, kind)| kind.deprecated),
             runnable: Arc::new(RunnableAction {
                 name: action.name,

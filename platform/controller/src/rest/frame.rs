@@ -1,15 +1,16 @@
 //! What every request and answer has: an id, CORS headers, errors in their shape.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
 use axum::{
-    extract::Request,
+    extract::{Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::{error::ApiError, events::handshake::REQUEST_ORIGIN};
+use crate::metrics::HttpMeasures;
 
 /// Id of a request: what the client sent, or one of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,15 +25,27 @@ pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json"
 /// `Content-Type` of plain text.
 pub(super) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=UTF-8");
 /// Where everything of OpenWhisk's API is.
-pub(super) const BASE: &str = "/api/v1";
+pub(crate) const BASE: &str = "/api/v1";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Ids that begin so are the system's.
 const RESERVED: &str = "sid_";
 /// Longest id taken from a client. Unit: bytes.
 const MAX_REQUEST_ID: usize = 128;
 
-/// Around every handler.
-pub(super) async fn frame(mut request: Request, next: Next) -> Response {
+/// Around every handler, and counted.
+pub(super) async fn frame(
+    State(measures): State<Arc<HttpMeasures>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (begun, method) = (Instant::now(), request.method().clone());
+    let route = HttpMeasures::route(request.uri().path());
+    let answer = framed(request, next).await;
+    measures.answered(route, &method, answer.status().as_u16(), begun.elapsed());
+    answer
+}
+
+async fn framed(mut request: Request, next: Next) -> Response {
     let id = RequestId::of(request.headers());
     let inside = is_inside(request.uri().path());
     let takes_json = takes_json(request.headers());

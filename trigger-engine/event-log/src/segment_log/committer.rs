@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -59,13 +59,13 @@ impl Inbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands a batch over, if there is room for it.
+    /// Hands a batch over, if there is room for it; whether there was.
     pub(crate) fn submit(
         &self,
         batch: Prepared,
         limits: &Limits,
         token: oneshot::Sender<Result<Appended, AppendError>>,
-    ) {
+    ) -> bool {
         let bytes = batch.frame_len();
         let mut state = self.lock();
         let queued = state.bytes + state.waiting;
@@ -76,12 +76,13 @@ impl Inbox {
         if let Err(error) = admitted {
             drop(state);
             tell(token, Err(error));
-            return;
+            return false;
         }
         state.bytes += bytes;
         state.inputs.push(Input::Submit { token: Token::Append(token), batch });
         drop(state);
         self.bell.notify_one();
+        true
     }
 
     /// Hands anything else over; `false` if the committer has stopped.
@@ -172,13 +173,26 @@ impl Committer {
                     }
                 }
                 Effect::Durable(written) => {
-                    let sealed = self.shared.view().durable(&written);
+                    let (sealed, before) = {
+                        let mut view = self.shared.view();
+                        let before = view.end();
+                        (view.durable(&written), before)
+                    };
+                    self.shared.measures.records.add(written.end.saturating_sub(before));
+                    self.shared.measures.bytes.add(written.bytes.len() as u64);
                     self.shared.end.send_replace(Cursor::sequence(written.end));
                     if let Some(index) = sealed {
                         self.housekeeper.send(Job::Seal(index));
                     }
                 }
-                Effect::Answer { token, answer } => token.tell(answer),
+                Effect::Answer { token, answer } => {
+                    match &answer {
+                        Ok(Answer::Appended(_)) => self.shared.measures.appends.one(),
+                        Err(_) => self.shared.measures.refused.one(),
+                        Ok(Answer::Done) => {}
+                    }
+                    token.tell(answer);
+                }
                 Effect::MakeSpare => self.housekeeper.send(Job::MakeSpare),
                 Effect::Closed => closed = true,
             }
@@ -191,7 +205,12 @@ impl Committer {
         let (what, result) = match effect {
             Effect::Roll { next, .. } => ("beginning a segment", self.roll(*next)),
             Effect::Write { at, bytes, .. } => ("write", self.active.write_all_at(bytes, *at)),
-            Effect::Sync { .. } => ("fdatasync", self.active.sync_data()),
+            Effect::Sync { .. } => {
+                let begun = Instant::now();
+                let synced = self.active.sync_data();
+                self.shared.measures.syncs.observe(begun.elapsed());
+                ("fdatasync", synced)
+            }
             Effect::Durable(_) | Effect::Answer { .. } | Effect::MakeSpare | Effect::Closed => {
                 return None;
             }
