@@ -12,6 +12,7 @@ mod dead_letter;
 mod entity;
 mod error;
 mod event;
+mod export;
 mod feed;
 mod follow;
 mod hub;
@@ -26,11 +27,13 @@ mod rule;
 mod runtimes;
 mod time;
 mod trigger;
+mod yaml;
 
 use std::{path::Path, process::ExitCode};
 
 use clap::Subcommand;
 
+pub use apply::WrongManifest;
 pub use error::{CliError, EXIT_CODES};
 pub use hub::Hub;
 pub use options::{HubOptions, On, OnArgs};
@@ -51,6 +54,8 @@ pub enum Command {
     Feed(On<feed::FeedCommand>),
     /// Make what a manifest describes; what is already so is left alone.
     Apply(OnArgs<apply::Apply>),
+    /// Write the namespace as a manifest and code that apply elsewhere.
+    Export(OnArgs<export::Export>),
     /// What became of runs: list, get, logs, poll.
     Activation(On<activation::ActivationCommand>),
     /// Events of the namespace's hub: send, list, show.
@@ -93,7 +98,7 @@ pub async fn apply_manifest(
     manifest: &Path,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    apply::apply(hub, manifest, output).await
+    apply::run(hub, &apply::Apply::of(manifest), output).await
 }
 
 /// Prints a line for each activation as it happens, until `stop` is done. An unreachable hub is
@@ -124,6 +129,7 @@ impl Command {
             Self::Rule(on) => &on.hub,
             Self::Feed(on) => &on.hub,
             Self::Apply(on) => &on.hub,
+            Self::Export(on) => &on.hub,
             Self::Activation(on) => &on.hub,
             Self::Event(on) => &on.hub,
             Self::DeadLetter(on) => &on.hub,
@@ -140,7 +146,8 @@ impl Command {
             Self::Trigger(on) => on.command.run(&hub, output).await,
             Self::Rule(on) => on.command.run(&hub, output).await,
             Self::Feed(on) => on.command.run(&hub, output).await,
-            Self::Apply(on) => apply::apply(&hub, &on.command.file, output).await,
+            Self::Apply(on) => apply::run(&hub, &on.command, output).await,
+            Self::Export(on) => export::run(&hub, &on.command, output).await,
             Self::Activation(on) => on.command.run(&hub, output).await,
             Self::Event(on) => on.command.run(&hub, output).await,
             Self::DeadLetter(on) => on.command.run(&hub, output).await,

@@ -14,6 +14,9 @@ use crate::{
     time::date,
 };
 
+/// Header of a webhook's signature where none is named.
+pub(crate) const SIGNATURE_HEADER: &str = "x-hub-signature-256";
+
 const TRIGGERS: Entities = Entities("triggers");
 
 /// What to do with triggers.
@@ -67,7 +70,7 @@ pub struct Settings {
     #[arg(
         long,
         value_name = "NAME",
-        default_value = "x-hub-signature-256",
+        default_value = SIGNATURE_HEADER,
         requires = "webhook_hmac"
     )]
     signature_header: String,

@@ -146,7 +146,7 @@ fn number(value: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use evoke_schemas::{EntityName, EntityUid, Namespace};
+    use evoke_schemas::{EntityName, EntityUid, KeyValues, Namespace};
     use serde_json::json;
 
     use super::*;
@@ -161,6 +161,7 @@ mod tests {
             provider: "kafka".to_owned(),
             trigger: EntityName::new("t").unwrap(),
             parameters: serde_json::Map::new(),
+            annotations: KeyValues::default(),
             feed_action: None,
             paused: false,
             reset: None,
