@@ -42,7 +42,7 @@ Examples:
 
 /// A manifest to apply.
 #[derive(Debug, Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_help = EXAMPLES)]
 pub struct Apply {
     /// The manifest, in wskdeploy's form, or a folder with `manifest.yaml`.
     #[arg(short = 'f', long, value_name = "FILE", default_value = ".")]
@@ -67,6 +67,8 @@ impl Apply {
 pub(crate) struct Applier {
     fingerprints: Fingerprints,
     adopt: bool,
+    /// Files of code that the manifest named when it was read last.
+    files: Vec<PathBuf>,
 }
 
 /// What one applying came to.
@@ -78,7 +80,7 @@ pub(crate) struct Applied {
 }
 
 pub(crate) async fn run(hub: &Hub, apply: &Apply, output: &mut Output) -> Result<(), CliError> {
-    let mut applier = Applier { adopt: apply.adopt, ..Applier::default() };
+    let mut applier = Applier::new(apply.adopt);
     output.progress("reading the manifest and comparing it with the hub");
     let plan = applier.plan(hub, &apply.file).await;
     output.progress_over();
@@ -96,10 +98,20 @@ pub(crate) async fn run(hub: &Hub, apply: &Apply, output: &mut Output) -> Result
 // === impl Applier ===
 
 impl Applier {
+    pub(crate) fn new(adopt: bool) -> Self {
+        Self { adopt, ..Self::default() }
+    }
+
+    /// The manifest and the code that it names, whether they are there or not.
+    pub(crate) fn files(&self, file: &Path) -> Vec<PathBuf> {
+        self.files.iter().cloned().chain([manifest::file_of(file)]).collect()
+    }
+
     /// Reads the whole manifest and all code, and compares it with the hub.
     pub(crate) async fn plan(&mut self, hub: &Hub, file: &Path) -> Result<Plan, CliError> {
         let lookup = |name: &str| std::env::var(name).ok();
-        let project = manifest::read(&manifest::file_of(file), &lookup)?;
+        let read = manifest::read(&manifest::file_of(file), &lookup, &mut self.files);
+        let project = read?;
         plan::plan(hub, &project, self.adopt, &mut self.fingerprints).await
     }
 

@@ -34,7 +34,7 @@ Examples:
 
 /// Where to write, and what.
 #[derive(Debug, Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_help = EXAMPLES)]
 pub struct Export {
     /// Folder for `manifest.yaml` and the code; it is made where it is missing.
     folder: PathBuf,

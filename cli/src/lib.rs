@@ -9,6 +9,7 @@ mod apply;
 mod code;
 mod credentials;
 mod dead_letter;
+mod dev;
 mod entity;
 mod error;
 mod event;
@@ -54,6 +55,8 @@ pub enum Command {
     Feed(On<feed::FeedCommand>),
     /// Make what a manifest describes; what is already so is left alone.
     Apply(OnArgs<apply::Apply>),
+    /// Apply a folder's manifest at every save, and tell activations as they happen.
+    Dev(OnArgs<dev::Dev>),
     /// Write the namespace as a manifest and code that apply elsewhere.
     Export(OnArgs<export::Export>),
     /// What became of runs: list, get, logs, poll.
@@ -129,6 +132,7 @@ impl Command {
             Self::Rule(on) => &on.hub,
             Self::Feed(on) => &on.hub,
             Self::Apply(on) => &on.hub,
+            Self::Dev(on) => &on.hub,
             Self::Export(on) => &on.hub,
             Self::Activation(on) => &on.hub,
             Self::Event(on) => &on.hub,
@@ -147,6 +151,7 @@ impl Command {
             Self::Rule(on) => on.command.run(&hub, output).await,
             Self::Feed(on) => on.command.run(&hub, output).await,
             Self::Apply(on) => apply::run(&hub, &on.command, output).await,
+            Self::Dev(on) => dev::run(&hub, on.command, output).await,
             Self::Export(on) => export::run(&hub, &on.command, output).await,
             Self::Activation(on) => on.command.run(&hub, output).await,
             Self::Event(on) => on.command.run(&hub, output).await,

@@ -22,6 +22,7 @@ pub struct Output {
     colour: bool,
     /// Whether somebody watches standard error.
     is_watched: bool,
+    captured: Option<Captured>,
 }
 
 /// A word's meaning, shown as a colour on a terminal.
@@ -50,16 +51,35 @@ impl Output {
     pub fn standard(json: bool) -> Self {
         let colour = io::stdout().is_terminal();
         let is_watched = io::stderr().is_terminal() && !json;
-        Self { out: Box::new(io::stdout()), err: Box::new(io::stderr()), json, colour, is_watched }
+        Self {
+            out: Box::new(io::stdout()),
+            err: Box::new(io::stderr()),
+            json,
+            colour,
+            is_watched,
+            captured: None,
+        }
     }
 
     /// Prints into memory.
     #[must_use]
     pub fn captured(json: bool) -> (Self, Captured) {
         let captured = Captured::default();
+        (Self::into(captured.clone(), json), captured)
+    }
+
+    /// Another one that prints to the same place.
+    pub(crate) fn twin(&self) -> Self {
+        match &self.captured {
+            None => Self::standard(self.json),
+            Some(captured) => Self::into(captured.clone(), self.json),
+        }
+    }
+
+    fn into(captured: Captured, json: bool) -> Self {
         let part = |is_error| Box::new(Part { captured: captured.clone(), is_error });
         let (out, err) = (part(false), part(true));
-        (Self { out, err, json, colour: false, is_watched: false }, captured)
+        Self { out, err, json, colour: false, is_watched: false, captured: Some(captured) }
     }
 
     /// Whether JSON is wanted.

@@ -3,6 +3,8 @@
 
 #[path = "manifests/apply.rs"]
 mod apply;
+#[path = "manifests/dev.rs"]
+mod dev;
 #[path = "manifests/export.rs"]
 mod export;
 #[path = "manifests/shop.rs"]

@@ -44,6 +44,8 @@ pub(super) struct Project {
 struct Reading<'a> {
     folder: &'a Path,
     wanted: Vec<Wanted>,
+    /// Code that is named, whether it is there or not.
+    files: Vec<PathBuf>,
     mistakes: Mistakes,
 }
 
@@ -52,14 +54,20 @@ pub(super) fn file_of(path: &Path) -> PathBuf {
     if path.is_dir() { path.join(FILE) } else { path.to_owned() }
 }
 
-/// Reads a manifest and all code that it names.
+/// Reads a manifest and all code that it names. `files` becomes the code's, unless the manifest is
+/// no YAML.
 ///
 /// # Errors
 /// A file that cannot be read; [`CliError::Manifest`] with every mistake.
-pub(super) fn read(file: &Path, lookup: Lookup<'_>) -> Result<Project, CliError> {
+pub(super) fn read(
+    file: &Path,
+    lookup: Lookup<'_>,
+    files: &mut Vec<PathBuf>,
+) -> Result<Project, CliError> {
     let text = fs::read_to_string(file).map_err(|error| CliError::read(file, error))?;
     let folder = file.parent().unwrap_or(Path::new("."));
-    let mut reading = Reading { folder, wanted: Vec::new(), mistakes: Mistakes::default() };
+    let mut reading =
+        Reading { folder, wanted: Vec::new(), files: Vec::new(), mistakes: Mistakes::default() };
     let top = At { line: 1, path: String::new() };
     let mut root = match yaml::parse(&text) {
         Ok(root) => root,
@@ -73,6 +81,7 @@ pub(super) fn read(file: &Path, lookup: Lookup<'_>) -> Result<Project, CliError>
     variables::fill(&mut root, &top, lookup, &mut reading.mistakes);
     let name = reading.whole(&root, &top);
     let Reading { mut wanted, mut mistakes, .. } = reading;
+    *files = reading.files;
     same_names(&wanted, &mut mistakes);
     if !mistakes.is_empty() {
         return Err(mistakes.into_error(file.to_owned()));

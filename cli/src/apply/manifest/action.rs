@@ -54,6 +54,7 @@ impl Reading<'_> {
         match (function, code, kind) {
             (Some((file, at)), None, kind) => {
                 let file = self.folder.join(Path::new(&file));
+                self.files.push(file.clone());
                 match code::exec(&file, kind.as_deref(), main.as_deref()) {
                     Ok(exec) => Some(exec),
                     Err(error) => {

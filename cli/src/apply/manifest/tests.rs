@@ -41,7 +41,7 @@ fn read_text(text: &str) -> Result<Project, CliError> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("m.yaml");
     fs::write(&file, text).unwrap();
-    read(&file, &lookup)
+    read(&file, &lookup, &mut Vec::new())
 }
 
 fn one(name: &str) -> Wanted {
@@ -128,7 +128,7 @@ fn check(text: &str, expected: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("m.yaml");
     fs::write(&file, text).unwrap();
-    let error = read(&file, &lookup).map(|_| ()).unwrap_err();
+    let error = read(&file, &lookup, &mut Vec::new()).map(|_| ()).unwrap_err();
     assert_eq!(error.code(), 2);
     let told = error.to_string().replace(&format!("{}/", folder.path().display()), "");
     let told: Vec<_> = told.lines().filter(|line| !line.contains("mistakes; nothing")).collect();
@@ -227,7 +227,7 @@ fn what_is_wrong_with_a_secret_is_told_without_it() {
 fn the_examples_are_whole() {
     for example in ["quickstart", "couchdb", "kafka"] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(example);
-        let project = read(&file_of(&folder), &|_| None).unwrap();
+        let project = read(&file_of(&folder), &|_| None, &mut Vec::new()).unwrap();
         assert_eq!(project.name.as_deref(), Some(example));
         let codes = project.wanted.iter().filter_map(|one| one.body.get("exec"));
         let is_code = |exec: &Value| exec["code"].as_str().unwrap().contains("main(");
