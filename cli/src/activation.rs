@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::{
     error::CliError,
+    examples,
     follow::{Follow, follow},
     hub::{Hub, get},
     name::{number, text},
@@ -20,14 +21,19 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum ActivationCommand {
     /// List activations, the newest first.
+    #[command(after_help = examples::ACTIVATION_LIST)]
     List(List),
     /// Show an activation.
+    #[command(after_help = examples::ACTIVATION_GET)]
     Get(Which),
     /// Show what a run wrote to its log.
+    #[command(after_help = examples::ACTIVATION_LOGS)]
     Logs(Which),
     /// Show the result of a run and nothing else.
+    #[command(after_help = examples::ACTIVATION_RESULT)]
     Result(Which),
     /// Print a line for each activation as it happens.
+    #[command(after_help = examples::ACTIVATION_POLL)]
     Poll(Poll),
 }
 

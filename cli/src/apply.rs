@@ -34,7 +34,8 @@ pub(crate) use plan::all;
 pub(crate) use variables::escaped;
 pub(crate) use wanted::{Collection, FINGERPRINTS, MANAGED};
 
-const EXAMPLES: &str = "\
+/// For its help.
+pub(crate) const EXAMPLES: &str = "\
 Examples:
   evoke apply -f manifest.yaml --dry-run    show what would change
   evoke apply -f manifest.yaml              make it so; a second time changes nothing
@@ -42,7 +43,6 @@ Examples:
 
 /// A manifest to apply.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
 pub struct Apply {
     /// The manifest, in wskdeploy's form, or a folder with `manifest.yaml`.
     #[arg(short = 'f', long, value_name = "FILE", default_value = ".")]
@@ -108,6 +108,7 @@ impl Applier {
     }
 
     /// Reads the whole manifest and all code, and compares it with the hub.
+    #[expect(clippy::disallowed_methods, reason = "a manifest names variables of the environment")]
     pub(crate) async fn plan(&mut self, hub: &Hub, file: &Path) -> Result<Plan, CliError> {
         let lookup = |name: &str| std::env::var(name).ok();
         let read = manifest::read(&manifest::file_of(file), &lookup, &mut self.files);

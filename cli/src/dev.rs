@@ -28,7 +28,8 @@ const SETTLE: Duration = Duration::from_millis(10);
 const LONGEST_SETTLE: Duration = Duration::from_millis(100);
 /// Wait until a hub that was away is asked again.
 const RETRY: Duration = Duration::from_secs(1);
-const EXAMPLES: &str = "\
+/// For its help.
+pub(crate) const EXAMPLES: &str = "\
 Examples:
   evoke dev                        the folder here
   evoke dev shop --logs            another one, with what the functions log
@@ -36,7 +37,6 @@ Examples:
 
 /// A folder to watch.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
 pub struct Dev {
     /// Folder with `manifest.yaml`, or a manifest.
     #[arg(default_value = ".")]

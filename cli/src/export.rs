@@ -26,7 +26,8 @@ use placeholders::Placeholders;
 
 /// Requests at once.
 const AT_ONCE: usize = 8;
-const EXAMPLES: &str = "\
+/// For its help.
+pub(crate) const EXAMPLES: &str = "\
 Examples:
   evoke export backup                       the whole namespace, into folder `backup`
   evoke export shop --project shop          what belongs to one project
@@ -34,7 +35,6 @@ Examples:
 
 /// Where to write, and what.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
 pub struct Export {
     /// Folder for `manifest.yaml` and the code; it is made where it is missing.
     folder: PathBuf,

@@ -7,12 +7,14 @@ mod action;
 mod activation;
 mod apply;
 mod code;
+mod completion;
 mod credentials;
 mod dead_letter;
 mod dev;
 mod entity;
 mod error;
 mod event;
+mod examples;
 mod export;
 mod feed;
 mod follow;
@@ -23,6 +25,7 @@ mod output;
 mod package;
 mod page;
 mod parameters;
+mod reference;
 mod replay;
 mod rule;
 mod runtimes;
@@ -35,10 +38,12 @@ use std::{path::Path, process::ExitCode};
 use clap::Subcommand;
 
 pub use apply::WrongManifest;
+pub use completion::Completion;
 pub use error::{CliError, EXIT_CODES};
 pub use hub::Hub;
 pub use options::{HubOptions, On, OnArgs};
 pub use output::Output;
+pub use reference::reference;
 
 /// All that speaks to a running hub.
 #[derive(Debug, Subcommand)]
@@ -54,10 +59,13 @@ pub enum Command {
     /// Sources that fire a trigger: create, list, get, delete.
     Feed(On<feed::FeedCommand>),
     /// Make what a manifest describes; what is already so is left alone.
+    #[command(after_help = apply::EXAMPLES)]
     Apply(OnArgs<apply::Apply>),
     /// Apply a folder's manifest at every save, and tell activations as they happen.
+    #[command(after_help = dev::EXAMPLES)]
     Dev(OnArgs<dev::Dev>),
     /// Write the namespace as a manifest and code that apply elsewhere.
+    #[command(after_help = export::EXAMPLES)]
     Export(OnArgs<export::Export>),
     /// What became of runs: list, get, logs, poll.
     Activation(On<activation::ActivationCommand>),
@@ -69,6 +77,7 @@ pub enum Command {
     /// Deliver a range of the log again to one rule: create, list, get, cancel.
     Replay(On<replay::ReplayCommand>),
     /// Kinds of functions that the hub can run.
+    #[command(after_help = examples::RUNTIMES)]
     Runtimes(OnArgs<runtimes::Runtimes>),
 }
 

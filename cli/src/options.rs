@@ -33,7 +33,8 @@ pub struct HubOptions {
     pub json: bool,
 }
 
-const HUB: &str = "Hub and output";
+/// Heading of these options.
+pub(crate) const HUB: &str = "Hub and output";
 
 /// A noun's commands with the options of their hub.
 #[derive(Debug, Args)]

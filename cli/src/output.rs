@@ -65,18 +65,18 @@ impl Output {
     #[must_use]
     pub fn captured(json: bool) -> (Self, Captured) {
         let captured = Captured::default();
-        (Self::into(captured.clone(), json), captured)
+        (Self::kept_in(captured.clone(), json), captured)
     }
 
     /// Another one that prints to the same place.
     pub(crate) fn twin(&self) -> Self {
         match &self.captured {
             None => Self::standard(self.json),
-            Some(captured) => Self::into(captured.clone(), self.json),
+            Some(captured) => Self::kept_in(captured.clone(), self.json),
         }
     }
 
-    fn into(captured: Captured, json: bool) -> Self {
+    fn kept_in(captured: Captured, json: bool) -> Self {
         let part = |is_error| Box::new(Part { captured: captured.clone(), is_error });
         let (out, err) = (part(false), part(true));
         Self { out, err, json, colour: false, is_watched: false, captured: Some(captured) }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     entity::Entities,
     error::CliError,
+    examples,
     hub::{Hub, get, post},
     name::{Name, number, referenced, text},
     output::Output,
@@ -20,27 +21,34 @@ const RULES: Entities = Entities("rules");
 #[derive(Debug, Subcommand)]
 pub enum RuleCommand {
     /// Make a rule.
+    #[command(after_help = examples::RULE_CREATE)]
     Create(Settings),
     /// Change a rule, or make it where it is missing.
+    #[command(after_help = examples::RULE_UPDATE)]
     Update(Settings),
     /// Show a rule.
+    #[command(after_help = examples::RULE_GET)]
     Get {
         /// Its name.
         name: String,
     },
     /// List rules, the newest first.
+    #[command(after_help = examples::RULE_LIST)]
     List(Page),
     /// Let a rule deliver.
+    #[command(after_help = examples::RULE_ENABLE)]
     Enable {
         /// Its name.
         name: String,
     },
     /// Let a rule rest: it gets none of the events accepted from now on.
+    #[command(after_help = examples::RULE_DISABLE)]
     Disable {
         /// Its name.
         name: String,
     },
     /// Delete a rule; what it has not delivered yet is not delivered.
+    #[command(after_help = examples::RULE_DELETE)]
     Delete {
         /// Its name.
         name: String,

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     entity::Entities,
     error::{CliError, Want},
+    examples,
     hub::{Hub, get, post},
     name::{number, text},
     output::Output,
@@ -23,17 +24,22 @@ const TRIGGERS: Entities = Entities("triggers");
 #[derive(Debug, Subcommand)]
 pub enum TriggerCommand {
     /// Make a trigger.
+    #[command(after_help = examples::TRIGGER_CREATE)]
     Create(Settings),
     /// Change a trigger, or make it where it is missing.
+    #[command(after_help = examples::TRIGGER_UPDATE)]
     Update(Settings),
     /// Show a trigger and its rules.
+    #[command(after_help = examples::TRIGGER_GET)]
     Get {
         /// Its name.
         name: String,
     },
     /// List triggers, the newest first.
+    #[command(after_help = examples::TRIGGER_LIST)]
     List(Page),
     /// Fire a trigger with the parameters as the event's data.
+    #[command(after_help = examples::TRIGGER_FIRE)]
     Fire {
         /// Its name.
         name: String,
@@ -41,6 +47,7 @@ pub enum TriggerCommand {
         parameters: Parameters,
     },
     /// Delete a trigger; its rules stay and rest.
+    #[command(after_help = examples::TRIGGER_DELETE)]
     Delete {
         /// Its name.
         name: String,

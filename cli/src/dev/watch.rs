@@ -57,13 +57,11 @@ impl Watch {
             // It may be gone, and its watch with it.
             let _ended = self.watcher.unwatch(former).is_ok();
         }
-        // One that cannot be watched is tried again at the next change of another.
+        // All of them each time: one may have gone and come again. One that cannot be watched is
+        // tried again at the next change of another.
         self.folders = folders
             .into_iter()
-            .filter(|folder| {
-                self.folders.contains(folder)
-                    || self.watcher.watch(folder, RecursiveMode::NonRecursive).is_ok()
-            })
+            .filter(|folder| self.watcher.watch(folder, RecursiveMode::NonRecursive).is_ok())
             .collect();
     }
 

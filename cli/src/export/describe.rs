@@ -67,7 +67,7 @@ pub(super) async fn describe(
                 (package_of(entity), described)
             }
             Collection::Triggers => {
-                let described = trigger(hub, entity, (placeholders, remarks)).await?;
+                let described = trigger(hub, entity, (&mut *placeholders, &mut *remarks)).await?;
                 (DEFAULT_PACKAGE.to_owned(), described)
             }
             Collection::Rules => (DEFAULT_PACKAGE.to_owned(), rule(entity, placeholders)),

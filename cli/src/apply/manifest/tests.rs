@@ -158,10 +158,7 @@ fn one_mistake_is_told_with_file_line_and_field() {
     );
 }
 
-#[test]
-fn all_mistakes_are_told_at_once() {
-    check(
-        "packages:
+const WRONG: &str = "packages:
   default:
     inputs: {a: 1}
     actions:
@@ -187,7 +184,12 @@ fn all_mistakes_are_told_at_once() {
       f: {provider: alarms, paused: maybe}
     sequences:
       s: {actions: a, b}
-",
+";
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    check(
+        WRONG,
         &[
             "m.yaml:3: packages.default.inputs: package `default` stands for no package: it cannot have this",
             "m.yaml:6: packages.default.actions.a.function: cannot read `none.js`: No such file or directory (os error 2)",
