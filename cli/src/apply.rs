@@ -27,6 +27,7 @@ use fingerprint::Fingerprints;
 use plan::{Change, Plan, Step};
 
 pub(crate) use difference::{MASK, OF_THE_HUB, project_of};
+pub(crate) use feed_action::{Lifecycle, call as call_feed};
 pub(crate) use inputs::wants_long_form;
 pub(crate) use manifest::{DEFAULT_PACKAGE, FILE};
 pub use mistakes::WrongManifest;

@@ -45,7 +45,8 @@ Examples:
 pub(crate) const TRIGGER_CREATE: &str = r#"Examples:
   evoke trigger create orders
   evoke trigger create orders --subscribe "type=order.*"
-  evoke trigger create pushes --webhook-hmac "$SECRET""#;
+  evoke trigger create pushes --webhook-hmac "$SECRET"
+  evoke trigger create nightly --feed /whisk.system/alarms/alarm -p cron "0 2 * * *""#;
 pub(crate) const TRIGGER_UPDATE: &str = r#"Examples:
   evoke trigger update orders --subscribe "type=order.*" --subscribe source=/shop"#;
 pub(crate) const TRIGGER_GET: &str = "\
@@ -75,6 +76,9 @@ Examples:
 pub(crate) const RULE_LIST: &str = "\
 Examples:
   evoke rule list";
+pub(crate) const RULE_STATUS: &str = "\
+Examples:
+  evoke rule status bill";
 pub(crate) const RULE_ENABLE: &str = "\
 Examples:
   evoke rule enable bill";

@@ -54,7 +54,7 @@ pub enum Command {
     Package(On<package::PackageCommand>),
     /// Places where events arrive: create, update, get, list, fire, delete.
     Trigger(On<trigger::TriggerCommand>),
-    /// From a trigger to an action: create, update, get, list, enable, disable, delete.
+    /// From a trigger to an action: create, update, get, list, status, enable, disable, delete.
     Rule(On<rule::RuleCommand>),
     /// Sources that fire a trigger: create, list, get, delete.
     Feed(On<feed::FeedCommand>),

@@ -35,6 +35,12 @@ pub enum RuleCommand {
     /// List rules, the newest first.
     #[command(after_help = examples::RULE_LIST)]
     List(Page),
+    /// Say whether a rule delivers.
+    #[command(after_help = examples::RULE_STATUS)]
+    Status {
+        /// Its name.
+        name: String,
+    },
     /// Let a rule deliver.
     #[command(after_help = examples::RULE_ENABLE)]
     Enable {
@@ -95,6 +101,12 @@ impl RuleCommand {
             Self::Update(settings) => settings.save(hub, output, true).await,
             Self::Get { name } => show(hub, output, &name).await,
             Self::List(page) => list(hub, output, &page).await,
+            Self::Status { name } => {
+                let rule = hub.ask(get(&["rules", &name])).await?;
+                let status = text(&rule, "status");
+                let line = format!("ok: rule {name} is {status}");
+                output.value_or_line(&json!({ "status": status }), &line)
+            }
             Self::Enable { name } => set_status(hub, output, &name, "active").await,
             Self::Disable { name } => set_status(hub, output, &name, "inactive").await,
             Self::Delete { name } => RULES.delete(hub, output, &name).await,

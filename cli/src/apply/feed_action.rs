@@ -10,7 +10,7 @@ use crate::{
 
 /// What a feed action is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lifecycle {
+pub(crate) enum Lifecycle {
     Create,
     Update,
     Delete,
@@ -21,7 +21,7 @@ pub(super) enum Lifecycle {
 ///
 /// # Errors
 /// What the hub answers, or the action's own refusal.
-pub(super) async fn call(
+pub(crate) async fn call(
     hub: &Hub,
     lifecycle: Lifecycle,
     action: &Name,

@@ -307,6 +307,41 @@ async fn an_event_is_sent_as_a_structured_cloudevent() {
 }
 
 #[tokio::test]
+async fn a_feed_action_is_told_of_its_trigger() {
+    let feed = "/api/v1/namespaces/whisk.system/actions/alarms/alarm?blocking=true";
+    let told =
+        |event: &str| json!({"lifecycleEvent": event, "triggerName": "/_/t", "authKey": "id:key"});
+    let annotation = json!([{"key": "feed", "value": "/whisk.system/alarms/alarm"}]);
+    let created = {
+        let mut told = told("CREATE");
+        told["cron"] = "0 2 * * *".into();
+        told
+    };
+    let done = || reply(200, &json!({"response": {"success": true, "result": {}}}));
+    let path = format!("{NS}/triggers/t");
+    let script = Script::new()
+        .put(
+            &format!("{path}?overwrite=false"),
+            json!({"annotations": annotation}),
+            reply(200, &json!({})),
+        )
+        .post(feed, created, done())
+        .get(&path, reply(200, &json!({"annotations": annotation})))
+        .post(feed, told("DELETE"), done())
+        .delete(&path, reply(200, &json!({})));
+    let hub = script.start().await;
+    let create = ["trigger", "create", "t", "--feed", "/whisk.system/alarms/alarm", "-p", "cron"];
+    let ended = run_at(hub.host(), &[&create[..], &["0 2 * * *"]].concat()).await;
+    assert_eq!(
+        ended.out, "ok: created trigger t, fired by /whisk.system/alarms/alarm\n",
+        "{}",
+        ended.err
+    );
+    assert_eq!(run_at(hub.host(), &["trigger", "delete", "t"]).await.code, 0);
+    hub.all_used();
+}
+
+#[tokio::test]
 async fn dead_letters_are_acted_upon_by_id_or_by_rule() {
     let replay = json!({"action": "replay"});
     let script =
@@ -397,7 +432,8 @@ async fn names_cannot_leave_their_place() {
     let ended = run(&["trigger", "delete", ".."], Script::new()).await;
     assert_eq!((ended.code, ended.err.as_str()), (2, "error: `triggers/..` is not a name\n"));
     let path = format!("{NS}/triggers/a%2Fb%20c");
-    let script = Script::new().delete(&path, reply(200, &json!({})));
+    let script =
+        Script::new().get(&path, reply(200, &json!({}))).delete(&path, reply(200, &json!({})));
     assert_eq!(run(&["trigger", "delete", "a/b c"], script).await.code, 0);
 }
 
