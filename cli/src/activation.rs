@@ -206,6 +206,9 @@ fn duration(record: &Value) -> String {
 pub(crate) fn line(output: &Output, record: &Value) -> String {
     let (word, tone) = status(record);
     let result = record.get("response").and_then(|response| response.get("result"));
+    // What went wrong reads better than the JSON around it.
+    let error = result.and_then(|result| result.get("error")).and_then(Value::as_str);
+    let said = error.map(str::to_owned).or_else(|| result.map(Value::to_string));
     format!(
         "{}  {}  {:22}  {:>8}  {}  {}",
         output.paint(Tone::Faint, &number(record, "start").map(clock).unwrap_or_default()),
@@ -213,7 +216,7 @@ pub(crate) fn line(output: &Output, record: &Value) -> String {
         entity(record),
         duration(record),
         output.paint(Tone::Faint, text(record, "activationId")),
-        short(&result.map(Value::to_string).unwrap_or_default(), 100),
+        short(&said.unwrap_or_default(), 100),
     )
 }
 
@@ -257,10 +260,7 @@ mod tests {
         });
         let line = line(&output, &record);
         let (_, rest) = line.split_once("  ").unwrap();
-        assert_eq!(
-            rest,
-            "app error  p/hello                    12 ms  ab  {\"error\":\"no\\nway\"}"
-        );
+        assert_eq!(rest, "app error  p/hello                    12 ms  ab  no way");
     }
 
     #[test]

@@ -162,8 +162,15 @@ fn tell(
             "variables": variables, "remarks": remarks,
         }));
     }
-    output
-        .line(&format!("ok: exported {entities} entities to {file}, with {codes} files of code"))?;
+    let entities = match entities {
+        1 => "1 entity".to_owned(),
+        many => format!("{many} entities"),
+    };
+    let codes = match codes {
+        1 => "1 file".to_owned(),
+        many => format!("{many} files"),
+    };
+    output.line(&format!("ok: exported {entities} to {file}, with {codes} of code"))?;
     if !variables.is_empty() {
         output.line("secrets are not exported; set these variables where you apply it:")?;
         let width = variables.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
