@@ -48,7 +48,9 @@ fn flow(value: &Value) -> String {
             format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", "))
         }
         Value::Object(members) => {
-            let member = |(name, value)| format!("{}: {}", bare_or_quoted(name), flow(value));
+            let member = |(name, value): (&String, &Value)| {
+                format!("{}: {}", bare_or_quoted(name), flow(value))
+            };
             format!("{{{}}}", members.iter().map(member).collect::<Vec<_>>().join(", "))
         }
         plain => plain.to_string(),
