@@ -54,7 +54,7 @@ pub enum ActionCommand {
 pub struct Create {
     /// Its name: `a` or `package/a`.
     name: String,
-    /// Its code: .js, .py, or an archive with --kind.
+    /// Its code: .js, .py, or a folder or an archive with --kind.
     file: PathBuf,
     #[command(flatten)]
     settings: Settings,

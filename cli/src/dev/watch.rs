@@ -83,7 +83,9 @@ impl Shared {
                 | EventKind::Remove(_)
         );
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_ours = |path: &PathBuf| files.iter().any(|file| file.starts_with(path));
+        let is_ours = |path: &PathBuf| {
+            files.iter().any(|file| file.starts_with(path) || path.starts_with(file))
+        };
         event.need_rescan() || (is_whole && event.paths.iter().any(is_ours))
     }
 }
@@ -148,6 +150,8 @@ mod tests {
         let saved = EventKind::Access(AccessKind::Close(AccessMode::Write));
         assert!(matters(saved, "/p/actions/a.js"));
         assert!(!matters(saved, "/p/actions/b.js"));
+        shared.files.lock().unwrap().insert("/p/app".into());
+        assert!(matters(saved, "/p/app/new.js"));
         assert!(matters(EventKind::Create(CreateKind::Folder), "/p/actions"));
         assert!(!matters(EventKind::Create(CreateKind::File), "/p/actions/a.js"));
         assert!(!matters(EventKind::Modify(ModifyKind::Any), "/p/actions/a.js"));

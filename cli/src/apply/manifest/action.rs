@@ -54,6 +54,8 @@ impl Reading<'_> {
         match (function, code, kind) {
             (Some((file, at)), None, kind) => {
                 let file = self.folder.join(Path::new(&file));
+                // Of a folder that cannot be read, packing it tells why.
+                self.files.extend(code::archive::files(&file).unwrap_or_default());
                 self.files.push(file.clone());
                 match code::exec(&file, kind.as_deref(), main.as_deref()) {
                     Ok(exec) => Some(exec),
