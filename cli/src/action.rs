@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::{
     code,
     error::CliError,
+    examples,
     hub::{Answer, Hub, delete, get, post, put},
     name::{Name, number, text, with_package},
     output::Output,
@@ -20,10 +21,13 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum ActionCommand {
     /// Make an action from a file.
+    #[command(after_help = examples::ACTION_CREATE)]
     Create(Create),
     /// Change an action, or make it where it is missing.
+    #[command(after_help = examples::ACTION_UPDATE)]
     Update(Update),
     /// Show an action.
+    #[command(after_help = examples::ACTION_GET)]
     Get {
         /// Its name: `a`, `package/a` or `/namespace/a`.
         name: String,
@@ -32,10 +36,13 @@ pub enum ActionCommand {
         code: bool,
     },
     /// List actions, the newest first.
+    #[command(after_help = examples::ACTION_LIST)]
     List(Page),
     /// Run an action.
+    #[command(after_help = examples::ACTION_INVOKE)]
     Invoke(Invoke),
     /// Delete an action.
+    #[command(after_help = examples::ACTION_DELETE)]
     Delete {
         /// Its name.
         name: String,
@@ -47,7 +54,7 @@ pub enum ActionCommand {
 pub struct Create {
     /// Its name: `a` or `package/a`.
     name: String,
-    /// Its code: .js, .py, or an archive with --kind.
+    /// Its code: .js, .py, or a folder or an archive with --kind.
     file: PathBuf,
     #[command(flatten)]
     settings: Settings,

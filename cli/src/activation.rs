@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::{
     error::CliError,
+    examples,
     follow::{Follow, follow},
     hub::{Hub, get},
     name::{number, text},
@@ -20,14 +21,19 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum ActivationCommand {
     /// List activations, the newest first.
+    #[command(after_help = examples::ACTIVATION_LIST)]
     List(List),
     /// Show an activation.
+    #[command(after_help = examples::ACTIVATION_GET)]
     Get(Which),
     /// Show what a run wrote to its log.
+    #[command(after_help = examples::ACTIVATION_LOGS)]
     Logs(Which),
     /// Show the result of a run and nothing else.
+    #[command(after_help = examples::ACTIVATION_RESULT)]
     Result(Which),
     /// Print a line for each activation as it happens.
+    #[command(after_help = examples::ACTIVATION_POLL)]
     Poll(Poll),
 }
 
@@ -200,6 +206,9 @@ fn duration(record: &Value) -> String {
 pub(crate) fn line(output: &Output, record: &Value) -> String {
     let (word, tone) = status(record);
     let result = record.get("response").and_then(|response| response.get("result"));
+    // What went wrong reads better than the JSON around it.
+    let error = result.and_then(|result| result.get("error")).and_then(Value::as_str);
+    let said = error.map(str::to_owned).or_else(|| result.map(Value::to_string));
     format!(
         "{}  {}  {:22}  {:>8}  {}  {}",
         output.paint(Tone::Faint, &number(record, "start").map(clock).unwrap_or_default()),
@@ -207,7 +216,7 @@ pub(crate) fn line(output: &Output, record: &Value) -> String {
         entity(record),
         duration(record),
         output.paint(Tone::Faint, text(record, "activationId")),
-        short(&result.map(Value::to_string).unwrap_or_default(), 100),
+        short(&said.unwrap_or_default(), 100),
     )
 }
 
@@ -251,10 +260,7 @@ mod tests {
         });
         let line = line(&output, &record);
         let (_, rest) = line.split_once("  ").unwrap();
-        assert_eq!(
-            rest,
-            "app error  p/hello                    12 ms  ab  {\"error\":\"no\\nway\"}"
-        );
+        assert_eq!(rest, "app error  p/hello                    12 ms  ab  no way");
     }
 
     #[test]

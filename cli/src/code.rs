@@ -1,4 +1,7 @@
-//! An action's code as the hub takes it: kind from the file's name, archives as base64.
+//! An action's code as the hub takes it: kind from the file's name, archives as base64, a folder as
+//! an archive.
+
+pub(crate) mod archive;
 
 use std::{fs, path::Path};
 
@@ -7,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::error::CliError;
 
-/// `exec` of an action, from its file.
+/// `exec` of an action, from its file or folder.
 ///
 /// # Errors
 /// A file that cannot be read, or whose name tells no kind while none is given.
@@ -28,7 +31,11 @@ pub(crate) fn exec(file: &Path, kind: Option<&str>, main: Option<&str>) -> Resul
             file.display()
         )));
     };
-    let bytes = fs::read(file).map_err(|error| CliError::read(file, error))?;
+    let bytes = match file.is_dir() {
+        true => archive::zip(file)?,
+        false => fs::read(file).map_err(|error| CliError::read(file, error))?,
+    };
+    let is_archive = is_archive || file.is_dir();
     let code = match String::from_utf8(bytes) {
         Ok(text) if !is_archive => text,
         Ok(text) => base64::engine::general_purpose::STANDARD.encode(text),

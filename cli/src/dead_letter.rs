@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     error::CliError,
+    examples,
     hub::{Hub, get, post},
     name::{number, text},
     output::{Output, short},
@@ -16,6 +17,7 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum DeadLetterCommand {
     /// List dead letters, the newest first.
+    #[command(after_help = examples::DEAD_LETTER_LIST)]
     List {
         #[command(flatten)]
         page: Page,
@@ -24,13 +26,16 @@ pub enum DeadLetterCommand {
         rule: Option<String>,
     },
     /// Show a dead letter: the event, the rule, every attempt and the reason.
+    #[command(after_help = examples::DEAD_LETTER_SHOW)]
     Show {
         /// Activation id of the delivery.
         id: String,
     },
     /// Deliver again; the attempts go on.
+    #[command(after_help = examples::DEAD_LETTER_REPLAY)]
     Replay(Which),
     /// Let go for ever.
+    #[command(after_help = examples::DEAD_LETTER_DISCARD)]
     Discard(Which),
 }
 

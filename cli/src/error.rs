@@ -2,6 +2,8 @@
 
 use std::{io, time::Duration};
 
+use crate::apply::WrongManifest;
+
 /// The exit codes, for `--help`.
 pub const EXIT_CODES: &str = "\
 Exit codes: 0 done · 1 the function failed · 2 wrong usage, file or manifest · 3 not found
@@ -17,6 +19,9 @@ pub enum CliError {
     /// The command line, a file or a manifest is wrong.
     #[error("{0}")]
     Usage(String),
+    /// A manifest is wrong, with every mistake in it.
+    #[error("{0}")]
+    Manifest(WrongManifest),
     /// A file of this machine cannot be used.
     #[error("cannot {what}: {source}")]
     Local {
@@ -69,7 +74,7 @@ impl CliError {
         match self {
             Self::Closed => 0,
             Self::Function(_) => 1,
-            Self::Usage(_) | Self::Local { .. } => 2,
+            Self::Usage(_) | Self::Manifest(_) | Self::Local { .. } => 2,
             Self::NotFound(_) => 3,
             Self::Refused(_) => 4,
             Self::Unreachable(_) => 5,

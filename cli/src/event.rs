@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     error::{CliError, Want},
+    examples,
     hub::{Hub, get, post},
     name::{number, text},
     output::{Output, short},
@@ -19,10 +20,13 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum EventCommand {
     /// Send a CloudEvent to the namespace's hub, or to one trigger.
+    #[command(after_help = examples::EVENT_SEND)]
     Send(Send),
     /// List accepted events, the newest first.
+    #[command(after_help = examples::EVENT_LIST)]
     List(List),
     /// Show an event and what each rule decided about it.
+    #[command(after_help = examples::EVENT_SHOW)]
     Show {
         /// Its position, as the list shows it.
         position: String,

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     entity::Entities,
     error::CliError,
+    examples,
     hub::{Hub, get, post, put},
     name::{number, text},
     output::{Output, short},
@@ -17,27 +18,34 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum FeedCommand {
     /// Make a feed, or change the one of this name.
+    #[command(after_help = examples::FEED_CREATE)]
     Create(Create),
     /// List feeds.
+    #[command(after_help = examples::FEED_LIST)]
     List,
     /// Show a feed and what it is doing.
+    #[command(after_help = examples::FEED_GET)]
     Get {
         /// Its name.
         name: String,
     },
     /// Let a feed rest; what comes at its source meanwhile is read afterwards.
+    #[command(after_help = examples::FEED_PAUSE)]
     Pause {
         /// Its name.
         name: String,
     },
     /// Let a feed go on.
+    #[command(after_help = examples::FEED_RESUME)]
     Resume {
         /// Its name.
         name: String,
     },
     /// Read a feed's source from another place: what was read before comes again, as new events.
+    #[command(after_help = examples::FEED_RESET)]
     Reset(ResetArgs),
     /// Delete a feed; nothing comes of it afterwards.
+    #[command(after_help = examples::FEED_DELETE)]
     Delete {
         /// Its name.
         name: String,

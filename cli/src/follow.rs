@@ -12,7 +12,7 @@ use crate::{
     error::CliError,
     hub::{Hub, MAX_LIST, get},
     name::{number, text},
-    output::Output,
+    output::{Output, Tone},
 };
 
 /// How often the hub is asked.
@@ -125,10 +125,19 @@ fn print(output: &mut Output, what: &Follow, records: &[Value]) -> Result<(), Cl
         output.line(&text)?;
         let logs = record.get("logs").and_then(Value::as_array).into_iter().flatten();
         for log in logs.filter(|_| with_logs) {
-            output.line(&format!("    {}", log.as_str().unwrap_or_default()))?;
+            let line = output.paint(Tone::Faint, log_line(log.as_str().unwrap_or_default()));
+            output.line(&format!("              {line}"))?;
         }
     }
     Ok(())
+}
+
+/// A log line without its time, which the activation's line has.
+fn log_line(log: &str) -> &str {
+    match log.split_once(' ') {
+        Some((time, rest)) if time.ends_with('Z') && time.contains('T') => rest,
+        _ => log,
+    }
 }
 
 // === impl Shown ===
@@ -185,6 +194,12 @@ mod tests {
         assert_eq!(ids(&first), ["a", "b"]);
         let second = shown.fresh([record("a", 1), record("b", 2), record("late", 1)].into());
         assert_eq!(ids(&second), ["late"]);
+    }
+
+    #[test]
+    fn a_log_line_is_shown_without_its_time() {
+        assert_eq!(log_line("2026-01-31T13:45:59.123456789Z stdout: a b"), "stdout: a b");
+        assert_eq!(log_line("no time here"), "no time here");
     }
 
     #[test]

@@ -104,6 +104,11 @@ impl Hub {
         self.base.as_str().trim_end_matches('/')
     }
 
+    /// The key, as `uuid:key`; for actions that act in its name.
+    pub(crate) fn key(&self) -> &str {
+        self.key.reveal()
+    }
+
     /// The body of the answer to a request that succeeded; an error names what was asked for.
     pub(crate) async fn ask(&self, request: Request<'_>) -> Result<Value, CliError> {
         self.answer(request).await?.success()

@@ -7,11 +7,15 @@ mod action;
 mod activation;
 mod apply;
 mod code;
+mod completion;
 mod credentials;
 mod dead_letter;
+mod dev;
 mod entity;
 mod error;
 mod event;
+mod examples;
+mod export;
 mod feed;
 mod follow;
 mod hub;
@@ -22,20 +26,25 @@ mod output;
 mod package;
 mod page;
 mod parameters;
+mod reference;
 mod replay;
 mod rule;
 mod runtimes;
 mod time;
 mod trigger;
+mod yaml;
 
 use std::{path::Path, process::ExitCode};
 
 use clap::Subcommand;
 
+pub use apply::WrongManifest;
+pub use completion::Completion;
 pub use error::{CliError, EXIT_CODES};
 pub use hub::Hub;
 pub use options::{HubOptions, On, OnArgs};
 pub use output::Output;
+pub use reference::reference;
 
 /// All that speaks to a running hub.
 #[derive(Debug, Subcommand)]
@@ -46,12 +55,19 @@ pub enum Command {
     Package(On<package::PackageCommand>),
     /// Places where events arrive: create, update, get, list, fire, delete.
     Trigger(On<trigger::TriggerCommand>),
-    /// From a trigger to an action: create, update, get, list, enable, disable, delete.
+    /// From a trigger to an action: create, update, get, list, status, enable, disable, delete.
     Rule(On<rule::RuleCommand>),
     /// Sources that fire a trigger: create, list, get, delete.
     Feed(On<feed::FeedCommand>),
     /// Make what a manifest describes; what is already so is left alone.
+    #[command(after_help = apply::EXAMPLES)]
     Apply(OnArgs<apply::Apply>),
+    /// Apply a folder's manifest at every save, and tell activations as they happen.
+    #[command(after_help = dev::EXAMPLES)]
+    Dev(OnArgs<dev::Dev>),
+    /// Write the namespace as a manifest and code that apply elsewhere.
+    #[command(after_help = export::EXAMPLES)]
+    Export(OnArgs<export::Export>),
     /// What became of runs: list, get, logs, poll.
     Activation(On<activation::ActivationCommand>),
     /// Events of the namespace's hub: send, list, show.
@@ -64,6 +80,7 @@ pub enum Command {
     /// The namespace of the key and what it may use: get.
     Namespace(On<namespace::NamespaceCommand>),
     /// Kinds of functions that the hub can run.
+    #[command(after_help = examples::RUNTIMES)]
     Runtimes(OnArgs<runtimes::Runtimes>),
 }
 
@@ -96,7 +113,7 @@ pub async fn apply_manifest(
     manifest: &Path,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    apply::apply(hub, manifest, output).await
+    apply::run(hub, &apply::Apply::of(manifest), output).await
 }
 
 /// Prints a line for each activation as it happens, until `stop` is done. An unreachable hub is
@@ -127,6 +144,8 @@ impl Command {
             Self::Rule(on) => &on.hub,
             Self::Feed(on) => &on.hub,
             Self::Apply(on) => &on.hub,
+            Self::Dev(on) => &on.hub,
+            Self::Export(on) => &on.hub,
             Self::Activation(on) => &on.hub,
             Self::Event(on) => &on.hub,
             Self::DeadLetter(on) => &on.hub,
@@ -144,7 +163,9 @@ impl Command {
             Self::Trigger(on) => on.command.run(&hub, output).await,
             Self::Rule(on) => on.command.run(&hub, output).await,
             Self::Feed(on) => on.command.run(&hub, output).await,
-            Self::Apply(on) => apply::apply(&hub, &on.command.file, output).await,
+            Self::Apply(on) => apply::run(&hub, &on.command, output).await,
+            Self::Dev(on) => dev::run(&hub, on.command, output).await,
+            Self::Export(on) => export::run(&hub, &on.command, output).await,
             Self::Activation(on) => on.command.run(&hub, output).await,
             Self::Event(on) => on.command.run(&hub, output).await,
             Self::DeadLetter(on) => on.command.run(&hub, output).await,

@@ -10,11 +10,20 @@ use crate::error::EXIT_CODES;
 #[derive(Clone, Debug, Default, Args)]
 pub struct HubOptions {
     /// Address of the hub; else the one in the data directory, else http://127.0.0.1:3233.
-    #[arg(long, global = true, value_name = "URL", env = "EVOKE_HOST", help_heading = HUB)]
+    #[arg(
+        long,
+        visible_alias = "apihost",
+        global = true,
+        value_name = "URL",
+        env = "EVOKE_HOST",
+        help_heading = HUB
+    )]
     pub host: Option<String>,
     /// Key as `uuid:key`; else `credentials` of the data directory, else ~/.wskprops.
     #[arg(
+        short = 'u',
         long,
+        visible_alias = "auth",
         global = true,
         value_name = "UUID:KEY",
         env = "EVOKE_KEY",
@@ -26,14 +35,15 @@ pub struct HubOptions {
     #[arg(long, global = true, value_name = "DIR", env = "EVOKE_DATA", help_heading = HUB)]
     pub data: Option<PathBuf>,
     /// Do not check the hub's certificate.
-    #[arg(long, global = true, help_heading = HUB)]
+    #[arg(short = 'i', long, global = true, help_heading = HUB)]
     pub insecure: bool,
     /// Print JSON as the hub gives it.
     #[arg(long, global = true, help_heading = HUB)]
     pub json: bool,
 }
 
-const HUB: &str = "Hub and output";
+/// Heading of these options.
+pub(crate) const HUB: &str = "Hub and output";
 
 /// A noun's commands with the options of their hub.
 #[derive(Debug, Args)]

@@ -20,6 +20,9 @@ pub struct Output {
     err: Box<dyn Write + Send>,
     json: bool,
     colour: bool,
+    /// Whether somebody watches standard error.
+    is_watched: bool,
+    captured: Option<Captured>,
 }
 
 /// A word's meaning, shown as a colour on a terminal.
@@ -47,15 +50,36 @@ impl Output {
     #[must_use]
     pub fn standard(json: bool) -> Self {
         let colour = io::stdout().is_terminal();
-        Self { out: Box::new(io::stdout()), err: Box::new(io::stderr()), json, colour }
+        let is_watched = io::stderr().is_terminal() && !json;
+        Self {
+            out: Box::new(io::stdout()),
+            err: Box::new(io::stderr()),
+            json,
+            colour,
+            is_watched,
+            captured: None,
+        }
     }
 
     /// Prints into memory.
     #[must_use]
     pub fn captured(json: bool) -> (Self, Captured) {
         let captured = Captured::default();
+        (Self::kept_in(captured.clone(), json), captured)
+    }
+
+    /// Another one that prints to the same place.
+    pub(crate) fn twin(&self) -> Self {
+        match &self.captured {
+            None => Self::standard(self.json),
+            Some(captured) => Self::kept_in(captured.clone(), self.json),
+        }
+    }
+
+    fn kept_in(captured: Captured, json: bool) -> Self {
         let part = |is_error| Box::new(Part { captured: captured.clone(), is_error });
-        (Self { out: part(false), err: part(true), json, colour: false }, captured)
+        let (out, err) = (part(false), part(true));
+        Self { out, err, json, colour: false, is_watched: false, captured: Some(captured) }
     }
 
     /// Whether JSON is wanted.
@@ -85,6 +109,22 @@ impl Output {
     pub(crate) fn remark(&mut self, text: &str) {
         // Standard error may be closed; there is nobody left to tell.
         let _told = writeln!(self.err, "{text}").is_ok();
+    }
+
+    /// What is being done, on one line that the next one replaces; on a terminal only.
+    pub(crate) fn progress(&mut self, text: &str) {
+        if self.is_watched {
+            let line = short(text, 76);
+            let _told =
+                write!(self.err, "\r\u{1b}[K{line}").and_then(|()| self.err.flush()).is_ok();
+        }
+    }
+
+    /// Takes the line of progress away.
+    pub(crate) fn progress_over(&mut self) {
+        if self.is_watched {
+            let _told = write!(self.err, "\r\u{1b}[K").and_then(|()| self.err.flush()).is_ok();
+        }
     }
 
     /// Tells the failure and gives its exit code.

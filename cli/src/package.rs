@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::{
     entity::Entities,
     error::CliError,
+    examples,
     hub::{Hub, delete, get},
     name::{number, text},
     output::Output,
@@ -20,17 +21,22 @@ const PACKAGES: Entities = Entities("packages");
 #[derive(Debug, Subcommand)]
 pub enum PackageCommand {
     /// Make a package.
+    #[command(after_help = examples::PACKAGE_CREATE)]
     Create(Settings),
     /// Change a package, or make it where it is missing.
+    #[command(after_help = examples::PACKAGE_UPDATE)]
     Update(Settings),
     /// Show a package and its actions.
+    #[command(after_help = examples::PACKAGE_GET)]
     Get {
         /// Its name.
         name: String,
     },
     /// List packages, the newest first.
+    #[command(after_help = examples::PACKAGE_LIST)]
     List(Page),
     /// Delete a package.
+    #[command(after_help = examples::PACKAGE_DELETE)]
     Delete {
         /// Its name.
         name: String,

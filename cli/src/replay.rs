@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     error::{CliError, Want},
+    examples,
     hub::{Hub, delete, get, post},
     name::{number, text},
     output::Output,
@@ -15,15 +16,19 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum ReplayCommand {
     /// Deliver a range of the log again to one rule.
+    #[command(after_help = examples::REPLAY_CREATE)]
     Create(Create),
     /// List replays.
+    #[command(after_help = examples::REPLAY_LIST)]
     List,
     /// Show a replay and how far it is.
+    #[command(after_help = examples::REPLAY_GET)]
     Get {
         /// Its id.
         id: String,
     },
     /// Stop a replay; what it has parked already is still delivered.
+    #[command(after_help = examples::REPLAY_CANCEL)]
     Cancel {
         /// Its id.
         id: String,

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     entity::Entities,
     error::CliError,
+    examples,
     hub::{Hub, get, post},
     name::{Name, number, referenced, text},
     output::Output,
@@ -20,27 +21,40 @@ const RULES: Entities = Entities("rules");
 #[derive(Debug, Subcommand)]
 pub enum RuleCommand {
     /// Make a rule.
+    #[command(after_help = examples::RULE_CREATE)]
     Create(Settings),
     /// Change a rule, or make it where it is missing.
+    #[command(after_help = examples::RULE_UPDATE)]
     Update(Settings),
     /// Show a rule.
+    #[command(after_help = examples::RULE_GET)]
     Get {
         /// Its name.
         name: String,
     },
     /// List rules, the newest first.
+    #[command(after_help = examples::RULE_LIST)]
     List(Page),
+    /// Say whether a rule delivers.
+    #[command(after_help = examples::RULE_STATUS)]
+    Status {
+        /// Its name.
+        name: String,
+    },
     /// Let a rule deliver.
+    #[command(after_help = examples::RULE_ENABLE)]
     Enable {
         /// Its name.
         name: String,
     },
     /// Let a rule rest: it gets none of the events accepted from now on.
+    #[command(after_help = examples::RULE_DISABLE)]
     Disable {
         /// Its name.
         name: String,
     },
     /// Delete a rule; what it has not delivered yet is not delivered.
+    #[command(after_help = examples::RULE_DELETE)]
     Delete {
         /// Its name.
         name: String,
@@ -87,6 +101,12 @@ impl RuleCommand {
             Self::Update(settings) => settings.save(hub, output, true).await,
             Self::Get { name } => show(hub, output, &name).await,
             Self::List(page) => list(hub, output, &page).await,
+            Self::Status { name } => {
+                let rule = hub.ask(get(&["rules", &name])).await?;
+                let status = text(&rule, "status");
+                let line = format!("ok: rule {name} is {status}");
+                output.value_or_line(&json!({ "status": status }), &line)
+            }
             Self::Enable { name } => set_status(hub, output, &name, "active").await,
             Self::Disable { name } => set_status(hub, output, &name, "inactive").await,
             Self::Delete { name } => RULES.delete(hub, output, &name).await,

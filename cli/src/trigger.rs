@@ -4,15 +4,20 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    apply::{Lifecycle, call_feed},
     entity::Entities,
     error::{CliError, Want},
-    hub::{Hub, get, post},
-    name::{number, text},
+    examples,
+    hub::{Hub, delete, get, post},
+    name::{Name, number, text},
     output::Output,
     page::Page,
     parameters::{Annotations, Parameters, members, pairs_line, value_of},
     time::date,
 };
+
+/// Header of a webhook's signature where none is named.
+pub(crate) const SIGNATURE_HEADER: &str = "x-hub-signature-256";
 
 const TRIGGERS: Entities = Entities("triggers");
 
@@ -20,17 +25,22 @@ const TRIGGERS: Entities = Entities("triggers");
 #[derive(Debug, Subcommand)]
 pub enum TriggerCommand {
     /// Make a trigger.
+    #[command(after_help = examples::TRIGGER_CREATE)]
     Create(Settings),
     /// Change a trigger, or make it where it is missing.
+    #[command(after_help = examples::TRIGGER_UPDATE)]
     Update(Settings),
     /// Show a trigger and its rules.
+    #[command(after_help = examples::TRIGGER_GET)]
     Get {
         /// Its name.
         name: String,
     },
     /// List triggers, the newest first.
+    #[command(after_help = examples::TRIGGER_LIST)]
     List(Page),
     /// Fire a trigger with the parameters as the event's data.
+    #[command(after_help = examples::TRIGGER_FIRE)]
     Fire {
         /// Its name.
         name: String,
@@ -38,6 +48,7 @@ pub enum TriggerCommand {
         parameters: Parameters,
     },
     /// Delete a trigger; its rules stay and rest.
+    #[command(after_help = examples::TRIGGER_DELETE)]
     Delete {
         /// Its name.
         name: String,
@@ -53,6 +64,9 @@ pub struct Settings {
     parameters: Parameters,
     #[command(flatten)]
     annotations: Annotations,
+    /// Feed action that fires it, in OpenWhisk's way; it gets the parameters.
+    #[arg(long, value_name = "ACTION", conflicts_with_all = ["webhook_bearer", "webhook_hmac"])]
+    feed: Option<String>,
     /// Take events of the namespace's hub: type=, source= or subject=, a value or a prefix
     /// and `*`. Repeatable; all must match.
     #[arg(long, value_name = "ATTRIBUTE=PATTERN", value_parser = subscription)]
@@ -67,7 +81,7 @@ pub struct Settings {
     #[arg(
         long,
         value_name = "NAME",
-        default_value = "x-hub-signature-256",
+        default_value = SIGNATURE_HEADER,
         requires = "webhook_hmac"
     )]
     signature_header: String,
@@ -92,9 +106,20 @@ impl TriggerCommand {
             Self::Get { name } => show(hub, output, &name).await,
             Self::List(page) => TRIGGERS.list(hub, output, &page).await,
             Self::Fire { name, parameters } => fire(hub, output, &name, &parameters).await,
-            Self::Delete { name } => TRIGGERS.delete(hub, output, &name).await,
+            Self::Delete { name } => delete_whole(hub, output, &name).await,
         }
     }
+}
+
+/// Deletes a trigger, and before that the feed of its feed action.
+async fn delete_whole(hub: &Hub, output: &mut Output, name: &str) -> Result<(), CliError> {
+    let trigger = hub.ask(get(&["triggers", name])).await?;
+    let feed = trigger.get("annotations").and_then(|list| value_of(list, "feed"));
+    if let Some(feed) = feed.and_then(Value::as_str) {
+        let feed = Name::parse(feed);
+        call_feed(hub, Lifecycle::Delete, &feed, &Name::parse(name), None).await?;
+    }
+    TRIGGERS.delete(hub, output, name).await
 }
 
 async fn fire(
@@ -159,7 +184,18 @@ fn webhook_line(webhook: Option<&Value>) -> String {
 
 impl Settings {
     async fn save(self, hub: &Hub, output: &mut Output, overwrite: bool) -> Result<(), CliError> {
-        TRIGGERS.save(hub, &self.name, self.body()?, overwrite).await?.tell(output, "")
+        let saved = TRIGGERS.save(hub, &self.name, self.body()?, overwrite).await?;
+        let Some(feed) = &self.feed else { return saved.tell(output, "") };
+        let (name, action) = (Name::parse(&self.name), Name::parse(feed));
+        let event = if overwrite { Lifecycle::Update } else { Lifecycle::Create };
+        let parameters = self.parameters.object()?;
+        let told = call_feed(hub, event, &action, &name, Some(&parameters)).await;
+        if let (Err(_), Lifecycle::Create) = (&told, event) {
+            // A trigger that nothing fires must not stay.
+            hub.ask(delete(&["triggers", &self.name])).await?;
+        }
+        told?;
+        saved.tell(output, &format!(", fired by {action}"))
     }
 
     fn body(&self) -> Result<Value, CliError> {
@@ -170,7 +206,12 @@ impl Settings {
                 patterns.map(|(name, pattern)| (name.to_owned(), pattern.into())).collect();
             annotations.insert("subscription".to_owned(), subscription.into());
         }
-        let mut body = members(&self.parameters, &annotations)?;
+        if let Some(feed) = &self.feed {
+            annotations.insert("feed".to_owned(), Name::parse(feed).full().into());
+        }
+        let none = Parameters::default();
+        let parameters = if self.feed.is_some() { &none } else { &self.parameters };
+        let mut body = members(parameters, &annotations)?;
         if let Some(token) = &self.webhook_bearer {
             body.insert("webhook".to_owned(), json!({"bearer": {"token": token}}));
         }

@@ -27,6 +27,7 @@ pub(crate) enum Command {
     #[command(after_help = BACKUP_HELP)]
     Backup(Backup),
     /// Make a data directory of a backup.
+    #[command(after_help = RESTORE_HELP)]
     Restore(Restore),
     /// Keep the keys of namespaces.
     #[command(subcommand)]
@@ -34,12 +35,19 @@ pub(crate) enum Command {
     /// Look into the event log of a data directory.
     #[command(subcommand)]
     Log(Log),
+    /// Print what a shell needs to complete the command line.
+    Completion(evoke_cli::Completion),
     /// All that speaks to a running hub.
     #[command(flatten)]
     Client(evoke_cli::Command),
 }
 
 const UP_HELP: &str = "\
+Examples:
+  evoke up
+  evoke up --apply examples/quickstart/manifest.yaml --follow
+  evoke up --data /var/lib/evoke --listen 0.0.0.0:3233 --tls-cert hub.pem --tls-key hub.key
+
 Signals: TERM and INT end the hub (a second one at once), HUP reads the certificate again.
 
 Exit codes: 0 ended as asked · 1 failed · 2 wrong settings · 3 the data directory is in use
@@ -51,6 +59,26 @@ Examples:
   evoke restore --data /var/lib/evoke /backup/monday.tar.gz
 
 A backup holds the keys that secrets are encrypted with: keep it as you keep those.";
+
+const RESTORE_HELP: &str = "\
+Examples:
+  evoke restore --data /var/lib/evoke /backup/monday.tar.gz";
+const CHECK_HELP: &str = "\
+Examples:
+  evoke config check --config /etc/evoke/evoke.toml
+  evoke config check --listen 0.0.0.0:3233 --tls-cert hub.pem --tls-key hub.key";
+const SHOW_HELP: &str = "\
+Examples:
+  evoke config show
+  evoke config show --config /etc/evoke/evoke.toml";
+const KEY_HELP: &str = "\
+Examples:
+  evoke key add shop
+  evoke key add shop --data /var/lib/evoke";
+const VERIFY_HELP: &str = "\
+Examples:
+  evoke log verify
+  evoke log verify --data /var/lib/evoke --json";
 
 /// Settings of `evoke up`; each can also come from the environment and from the file.
 #[derive(Debug, Args)]
@@ -147,8 +175,10 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Config {
     /// Say every mistake at once, or that there is none.
+    #[command(after_help = CHECK_HELP)]
     Check(Box<Up>),
     /// Print each setting and where it comes from, as a file that could be given.
+    #[command(after_help = SHOW_HELP)]
     Show(Box<Up>),
 }
 
@@ -178,6 +208,7 @@ pub(crate) struct Restore {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Key {
     /// Make a namespace and print its key as `uuid:key`.
+    #[command(after_help = KEY_HELP)]
     Add {
         /// Name of the namespace.
         namespace: String,
@@ -193,6 +224,7 @@ pub(crate) enum Key {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Log {
     /// Check every checksum and the hash chain of a log that no hub has open.
+    #[command(after_help = VERIFY_HELP)]
     Verify {
         /// Directory of the hub.
         #[arg(long, value_name = "DIR", env = "EVOKE_DATA", default_value = "data")]
@@ -202,3 +234,6 @@ pub(crate) enum Log {
         json: bool,
     },
 }
+
+#[cfg(test)]
+mod tests;

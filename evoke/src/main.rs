@@ -71,6 +71,10 @@ fn run(matches: &ArgMatches) -> Done {
         Command::Log(Log::Verify { data, json }) => log::verify(&data, json),
         Command::Backup(told) => backup::take(&told),
         Command::Restore(told) => backup::restore(&told),
+        Command::Completion(shell) => {
+            shell.print(settings::program())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Client(command) => Ok(evoke_cli::run(command)),
         Command::Up(_) | Command::Config(_) => Ok(ExitCode::from(USAGE)),
     }

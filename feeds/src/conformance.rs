@@ -16,7 +16,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use evoke_schemas::{EntityName, EntityUid, Event, Feed, Namespace, ResetTo};
+use evoke_schemas::{EntityName, EntityUid, Event, Feed, KeyValues, Namespace, ResetTo};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
@@ -141,6 +141,7 @@ fn feed(bench: &dyn Bench, generation: u64) -> Feed {
         provider: bench.provider().to_owned(),
         trigger: name(EntityName::new("target")),
         parameters: bench.parameters(),
+        annotations: KeyValues::default(),
         feed_action: None,
         paused: false,
         reset: None,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
+    key_value::KeyValues,
     name::{EntityName, Namespace},
     uid::EntityUid,
 };
@@ -26,6 +27,9 @@ pub struct Feed {
     pub trigger: EntityName,
     /// The provider's parameters.
     pub parameters: Map<String, Value>,
+    /// What its owner notes about it.
+    #[serde(default, skip_serializing_if = "KeyValues::is_empty")]
+    pub annotations: KeyValues,
     /// Feed action of `/whisk.system` that it was made by, as `package/action`: its actions get
     /// what OpenWhisk's provider would send.
     #[serde(default, skip_serializing_if = "Option::is_none")]

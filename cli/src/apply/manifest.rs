@@ -1,175 +1,206 @@
-//! The manifest's form: wskdeploy's, with feeds, delivery, subscriptions and webhooks of ours.
-//!
-//! A member that is not known is refused with file, line and name: a manifest that is read in
-//! part would be worse than one that is refused.
+//! Reading a manifest whole: wskdeploy's form, with feeds, delivery, subscriptions and webhooks of
+//! ours. Every mistake is told at once, and nothing is asked of the hub.
 
-use std::{collections::BTreeMap, fs, path::Path, path::PathBuf};
+mod action;
+mod connections;
 
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
-use crate::error::CliError;
+use evoke_schemas::EntityName;
 
-/// A manifest.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Manifest {
-    /// Packages with a name for all.
-    pub(super) project: Option<Project>,
-    /// Packages without one.
-    #[serde(default)]
-    pub(super) packages: BTreeMap<String, Package>,
-}
+use super::{
+    fields::{self, Fields},
+    inputs,
+    mistakes::{At, Mistakes},
+    variables::{self, Lookup},
+    wanted::{Collection, Wanted},
+};
+use crate::{
+    error::CliError,
+    name::Name,
+    yaml::{self, Node},
+};
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// wskdeploy's name for "no package".
+pub(crate) const DEFAULT_PACKAGE: &str = "default";
+/// Name of the manifest in a folder.
+pub(crate) const FILE: &str = "manifest.yaml";
+
+/// What a manifest describes.
+#[derive(Debug)]
 pub(super) struct Project {
-    /// For people; entities do not carry it.
-    #[serde(rename = "name")]
-    pub(super) _name: Option<String>,
-    #[serde(default)]
-    pub(super) packages: BTreeMap<String, Package>,
+    pub(super) file: PathBuf,
+    /// Its name, where it has one: then it is managed.
+    pub(super) name: Option<String>,
+    /// In the order in which they can be made.
+    pub(super) wanted: Vec<Wanted>,
 }
 
-/// A package; its triggers, rules and feeds belong to the namespace, as wskdeploy has it.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Package {
-    pub(super) inputs: Map<String, Value>,
-    pub(super) annotations: Map<String, Value>,
-    pub(super) actions: BTreeMap<String, Action>,
-    pub(super) triggers: BTreeMap<String, Option<Trigger>>,
-    pub(super) rules: BTreeMap<String, Rule>,
-    pub(super) feeds: BTreeMap<String, Feed>,
+/// What reading has come to.
+struct Reading<'a> {
+    folder: &'a Path,
+    wanted: Vec<Wanted>,
+    /// Code that is named, whether it is there or not.
+    files: Vec<PathBuf>,
+    mistakes: Mistakes,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Action {
-    /// File of the code, from the manifest's folder.
-    pub(super) function: Option<PathBuf>,
-    /// The code itself, which wants `runtime`.
-    pub(super) code: Option<String>,
-    pub(super) runtime: Option<String>,
-    pub(super) main: Option<String>,
-    #[serde(default)]
-    pub(super) inputs: Map<String, Value>,
-    #[serde(default)]
-    pub(super) annotations: Map<String, Value>,
-    pub(super) limits: Option<Limits>,
+/// The manifest that is meant: the file, or `manifest.yaml` of a folder.
+pub(super) fn file_of(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join(FILE) } else { path.to_owned() }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct Limits {
-    /// Unit: milliseconds.
-    pub(super) timeout: Option<u64>,
-    /// Unit: MB.
-    pub(super) memory_size: Option<u64>,
-    /// Unit: MB.
-    pub(super) log_size: Option<u64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Trigger {
-    pub(super) inputs: Map<String, Value>,
-    pub(super) annotations: Map<String, Value>,
-    /// Which events of the namespace's hub it gets.
-    pub(super) subscription: Option<Value>,
-    /// Its own credential; never shown again, so it is set each time.
-    pub(super) webhook: Option<Value>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Rule {
-    pub(super) trigger: String,
-    pub(super) action: String,
-    /// How deliveries are made.
-    pub(super) delivery: Option<Value>,
-    #[serde(default)]
-    pub(super) annotations: Map<String, Value>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Feed {
-    pub(super) provider: String,
-    pub(super) trigger: String,
-    #[serde(default)]
-    pub(super) parameters: Map<String, Value>,
-}
-
-/// Reads a manifest.
+/// Reads a manifest and all code that it names. `files` becomes the code's, unless the manifest is
+/// no YAML.
 ///
 /// # Errors
-/// A file that cannot be read, and the first mistake with its line.
-pub(super) fn read(file: &Path) -> Result<Manifest, CliError> {
+/// A file that cannot be read; [`CliError::Manifest`] with every mistake.
+pub(super) fn read(
+    file: &Path,
+    lookup: Lookup<'_>,
+    files: &mut Vec<PathBuf>,
+) -> Result<Project, CliError> {
     let text = fs::read_to_string(file).map_err(|error| CliError::read(file, error))?;
-    let manifest: Manifest = serde_yaml_ng::from_str(&text).map_err(|error| {
-        let line = error.location().map(|at| format!(":{}", at.line())).unwrap_or_default();
-        CliError::Usage(format!("{}{line}: {}", file.display(), without_place(&error)))
-    })?;
-    if manifest.project.is_none() && manifest.packages.is_empty() {
-        let file = file.display();
-        return Err(CliError::Usage(format!("{file}: neither `project` nor `packages` is there")));
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let mut reading =
+        Reading { folder, wanted: Vec::new(), files: Vec::new(), mistakes: Mistakes::default() };
+    let top = At { line: 1, path: String::new() };
+    let mut root = match yaml::parse(&text) {
+        Ok(root) => root,
+        Err(error) => {
+            let at = At { line: error.line, path: String::new() };
+            reading.mistakes.add(&at, format!("no YAML: {}", error.text));
+            return Err(reading.mistakes.into_error(file.to_owned()));
+        }
+    };
+    fields::twice(&root, &top, &mut reading.mistakes);
+    variables::fill(&mut root, &top, lookup, &mut reading.mistakes);
+    let name = reading.whole(&root, &top);
+    let Reading { mut wanted, mut mistakes, .. } = reading;
+    *files = reading.files;
+    same_names(&wanted, &mut mistakes);
+    if !mistakes.is_empty() {
+        return Err(mistakes.into_error(file.to_owned()));
     }
-    Ok(manifest)
+    wanted.sort_by_key(|entity| entity.collection);
+    Ok(Project { file: file.to_owned(), name, wanted })
 }
 
-/// The error's text without the place at its end, which stands at the beginning.
-fn without_place(error: &serde_yaml_ng::Error) -> String {
-    let text = error.to_string();
-    text.split(" at line ").next().unwrap_or_default().to_owned()
+/// Actions without package, packages, triggers and rules share their names; feeds have their own.
+fn same_names(wanted: &[Wanted], mistakes: &mut Mistakes) {
+    let mut taken: BTreeMap<(bool, String), &Wanted> = BTreeMap::new();
+    for entity in wanted {
+        let is_feed = entity.collection == Collection::Feeds;
+        let key = (is_feed, entity.name.to_string());
+        match taken.get(&key) {
+            // Of one map: that it is there twice has been told.
+            Some(other) if other.at.path == entity.at.path => {}
+            Some(other) => {
+                let line = other.at.line;
+                mistakes.add(&entity.at, format!("the name is taken: {other}, line {line}"));
+            }
+            None => drop(taken.insert(key, entity)),
+        }
+    }
 }
 
-impl Manifest {
-    /// All packages, those of the project first.
-    pub(super) fn all_packages(&self) -> impl Iterator<Item = (&String, &Package)> {
-        self.project.iter().flat_map(|project| &project.packages).chain(&self.packages)
+// === impl Reading ===
+
+impl Reading<'_> {
+    /// The name of the project, if it has one.
+    fn whole(&mut self, root: &Node, top: &At) -> Option<String> {
+        let mut fields = Fields::of(root, top, &mut self.mistakes)?;
+        let project = fields.any("project");
+        let packages = fields.map("packages", &mut self.mistakes);
+        if project.is_none() && packages.is_empty() {
+            self.mistakes.add(top, "neither `project` nor `packages` is there");
+        }
+        fields.finish(&mut self.mistakes);
+        let name = project.and_then(|(node, at)| self.project(node, &at));
+        for (name, node, at) in packages {
+            self.package(name, node, &at);
+        }
+        name
+    }
+
+    fn project(&mut self, node: &Node, at: &At) -> Option<String> {
+        let mut fields = Fields::of(node, at, &mut self.mistakes)?;
+        let name = fields.text("name", &mut self.mistakes);
+        let _version = fields.text("version", &mut self.mistakes);
+        for (name, node, at) in fields.map("packages", &mut self.mistakes) {
+            self.package(name, node, &at);
+        }
+        fields.finish(&mut self.mistakes);
+        name.map(|(name, _)| name)
+    }
+
+    fn package(&mut self, name: &str, node: &Node, at: &At) {
+        let Some(mut fields) = Fields::of(node, at, &mut self.mistakes) else { return };
+        let is_default = name == DEFAULT_PACKAGE;
+        let mut package = Wanted::new(Collection::Packages, Name::parse(name), at, node);
+        let inputs = inputs::of(&mut fields, &mut self.mistakes);
+        package.annotations = inputs::annotations(&mut fields, &mut self.mistakes);
+        let is_public = fields.flag("public", &mut self.mistakes);
+        for described in ["version", "license"] {
+            let _described = fields.text(described, &mut self.mistakes);
+        }
+        if is_default {
+            for member in ["inputs", "annotations", "public"] {
+                if fields.any(member).is_some() {
+                    let text = "package `default` stands for no package: it cannot have this";
+                    self.mistakes.add(&package.place(member), text);
+                }
+            }
+        } else {
+            self.name(name, at);
+            package.body.insert("parameters".to_owned(), inputs);
+            package.body.insert("publish".to_owned(), is_public.unwrap_or(false).into());
+            self.wanted.push(package);
+        }
+        let package = (!is_default).then_some(name);
+        for (name, node, at) in fields.map("actions", &mut self.mistakes) {
+            self.action(package, name, node, &at);
+        }
+        for (name, node, at) in fields.map("triggers", &mut self.mistakes) {
+            self.trigger(name, node, &at);
+        }
+        for (name, node, at) in fields.map("rules", &mut self.mistakes) {
+            self.rule(package, name, node, &at);
+        }
+        for (name, node, at) in fields.map("feeds", &mut self.mistakes) {
+            self.feed(name, node, &at);
+        }
+        fields.later(&["sequences", "dependencies", "apis"], &mut self.mistakes);
+        fields.finish(&mut self.mistakes);
+    }
+
+    /// Whether an entity may have this name.
+    fn name(&mut self, name: &str, at: &At) {
+        if let Err(error) = EntityName::new(name) {
+            self.mistakes.add(at, format!("`{name}` cannot be a name: {error}"));
+        }
+    }
+
+    /// A reference such as `a`, `package/a` or `/namespace/package/a`; an action named without
+    /// package is of the package that it stands in.
+    fn reference(&mut self, text: &str, package: Option<&str>, at: &At) -> Name {
+        let name = match package {
+            Some(package) if !text.contains('/') => Name::parse(&format!("{package}/{text}")),
+            _ => Name::parse(text),
+        };
+        let path = name.path("");
+        let parts = path.get(1..).unwrap_or_default();
+        let is_legal = parts.len() <= 2 && parts.iter().all(|part| EntityName::new(part).is_ok());
+        if !is_legal {
+            self.mistakes.add(at, format!("`{text}` is not a name"));
+        }
+        name
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(text: &str, expected: &str) {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("m.yaml");
-        fs::write(&file, text).unwrap();
-        let error = read(&file).map(|_| ()).unwrap_err().to_string();
-        let error = error.replace(&folder.path().display().to_string(), "");
-        assert_eq!(error, expected);
-    }
-
-    #[test]
-    fn mistakes_are_told_with_file_line_and_key() {
-        check(
-            "project:\n  packages: {}\n  color: red\n",
-            "/m.yaml:3: project: unknown field `color`, expected `name` or `packages`",
-        );
-        check(
-            "packages:\n  default:\n    rules:\n      r:\n        trigger: t\n        action: a\n        retries: 3\n",
-            "/m.yaml:7: packages.default.rules.r: unknown field `retries`, expected one of `trigger`, `action`, `delivery`, `annotations`",
-        );
-        check(
-            "packages:\n  default:\n    rules:\n      r:\n        trigger: t\n",
-            "/m.yaml:5: packages.default.rules.r: missing field `action`",
-        );
-        check(
-            "packages:\n  p:\n    feeds:\n      f: 3\n",
-            "/m.yaml:4: packages.p.feeds.f: invalid type: integer `3`, expected struct Feed",
-        );
-        check("{}", "/m.yaml: neither `project` nor `packages` is there");
-        check("packages: [", "/m.yaml:1: packages: invalid type: sequence, expected a map");
-    }
-
-    #[test]
-    fn a_trigger_may_be_empty() {
-        let text = "packages:\n  default:\n    triggers:\n      t:\n      u: {inputs: {a: 1}}\n";
-        let manifest: Manifest = serde_yaml_ng::from_str(text).unwrap();
-        assert_eq!(manifest.packages["default"].triggers.len(), 2);
-    }
-}
+mod tests;

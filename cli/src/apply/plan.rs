@@ -1,261 +1,245 @@
-//! From a manifest to entities, and whether an entity is already so: values, no hub.
+//! What applying a manifest would do: each entity compared with the hub's, mistakes that only the
+//! hub can tell, and what a managed project no longer has.
 
-use std::{collections::BTreeMap, fmt, path::Path};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use serde_json::{Value, json};
 
-use serde_json::{Map, Value, json};
-
-use super::manifest::{Action, Feed, Manifest, Package, Rule, Trigger};
+use super::{
+    check,
+    difference::{FieldChange, difference, project_of},
+    fingerprint::Fingerprints,
+    manifest::Project,
+    mistakes::Mistakes,
+    wanted::{Collection, Wanted},
+};
 use crate::{
-    code,
     error::CliError,
-    feed,
-    name::{Name, referenced},
-    parameters::{key_values, value_of},
+    hub::{Hub, MAX_LIST, get},
+    name::{Name, text, with_package},
 };
 
-/// wskdeploy's name for "no package".
-const DEFAULT_PACKAGE: &str = "default";
+/// Requests at once.
+pub(super) const AT_ONCE: usize = 8;
+/// Most pages of a list that are read: 200 entities each.
+const MAX_PAGES: usize = 1_000;
 
-/// An entity as it shall be.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Wanted {
+/// What is to be done about one entity.
+#[derive(Debug)]
+pub(super) struct Step {
     pub(super) collection: Collection,
-    name: Name,
-    /// Body of the PUT that makes it so.
-    pub(super) body: Value,
+    pub(super) name: Name,
+    pub(super) change: Change,
+    /// As it shall be; none where it is to go.
+    pub(super) wanted: Option<Wanted>,
+    /// As the hub has it.
+    pub(super) current: Option<Value>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Collection {
-    Packages,
-    Actions,
-    Triggers,
-    Rules,
-    Feeds,
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Create,
+    Update(Vec<FieldChange>),
+    Unchanged,
+    Delete,
+    /// It would go, but holds what is not the project's.
+    Keep(String),
 }
 
-/// Everything that a manifest describes, in the order in which it can be made.
+/// All steps: what is wanted, in the order in which it can be made, then what goes. A rule that got
+/// another name is there before the former goes, so that no event comes in between.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(super) steps: Vec<Step>,
+    pub(super) project: Option<String>,
+}
+
+/// Compares the manifest with the hub.
 ///
 /// # Errors
-/// [`CliError::Usage`]: an action without code, two of one name, a file that is not there.
-pub(super) fn wanted(manifest: &Manifest, folder: &Path) -> Result<Vec<Wanted>, CliError> {
-    let mut all = Vec::new();
-    for (name, package) in manifest.all_packages() {
-        let package_name = Some(name.as_str()).filter(|name| *name != DEFAULT_PACKAGE);
-        if let Some(name) = package_name {
-            all.push(package_of(name, package));
-        } else if !package.inputs.is_empty() || !package.annotations.is_empty() {
-            let text = "package `default` is no package: it has no inputs and no annotations";
-            return Err(CliError::Usage(text.to_owned()));
+/// [`CliError::Manifest`] with every mistake; what the hub answers.
+pub(super) async fn plan(
+    hub: &Hub,
+    project: &Project,
+    adopt: bool,
+    fingerprints: &mut Fingerprints,
+) -> Result<Plan, CliError> {
+    let mut mistakes = Mistakes::default();
+    let asked = stream::iter(&project.wanted).map(|wanted| current(hub, wanted));
+    let found: Vec<Found> = asked.buffered(AT_ONCE).try_collect().await?;
+    let mut steps = Vec::new();
+    for (wanted, found) in project.wanted.iter().zip(found) {
+        let current = match found {
+            Found::There(current) => Some(current),
+            Found::Absent => None,
+            Found::OfAnotherKind => {
+                mistakes.add(&wanted.at, "the name is taken by an entity of another kind");
+                None
+            }
+        };
+        let other = current.as_ref().and_then(project_of);
+        if let (Some(other), false) =
+            (other.filter(|other| Some(*other) != project.name.as_deref()), adopt)
+        {
+            let text = format!(
+                "belongs to project `{other}`: give it another name, or take it over with --adopt"
+            );
+            mistakes.add(&wanted.at, text);
         }
-        for (action, described) in &package.actions {
-            all.push(action_of(&qualified(package_name, action), described, folder)?);
-        }
-        all.extend(package.triggers.iter().map(|(name, trigger)| trigger_of(name, trigger)));
-        all.extend(package.rules.iter().map(|(name, rule)| rule_of(name, rule, package_name)));
-        all.extend(package.feeds.iter().map(|(name, feed)| feed_of(name, feed)));
+        let change = match &current {
+            None => Change::Create,
+            Some(current) => {
+                match difference(wanted, current, project.name.as_deref(), fingerprints) {
+                    fields if fields.is_empty() => Change::Unchanged,
+                    fields => Change::Update(fields),
+                }
+            }
+        };
+        let (collection, name) = (wanted.collection, wanted.name.clone());
+        steps.push(Step { collection, name, change, wanted: Some(wanted.clone()), current });
     }
-    all.sort_by_key(|entity| entity.collection);
-    let mut names = BTreeMap::new();
-    for entity in &all {
-        if names.insert(entity.to_string(), ()).is_some() {
-            return Err(CliError::Usage(format!("{entity} is described twice")));
+    check::check(hub, &steps, &mut mistakes).await?;
+    if !mistakes.is_empty() {
+        return Err(mistakes.into_error(project.file.clone()));
+    }
+    if let Some(name) = &project.name {
+        steps.append(&mut gone(hub, name, &project.wanted).await?);
+    }
+    Ok(Plan { steps, project: project.name.clone() })
+}
+
+enum Found {
+    There(Value),
+    Absent,
+    OfAnotherKind,
+}
+
+async fn current(hub: &Hub, wanted: &Wanted) -> Result<Found, CliError> {
+    match hub.ask(get(&wanted.path())).await {
+        Ok(current) => Ok(Found::There(current)),
+        Err(CliError::NotFound(_)) => Ok(Found::Absent),
+        Err(CliError::Conflict(_)) => Ok(Found::OfAnotherKind),
+        Err(error) => Err(error),
+    }
+}
+
+/// What belongs to the project and is not in its manifest any more.
+async fn gone(hub: &Hub, project: &str, wanted: &[Wanted]) -> Result<Vec<Step>, CliError> {
+    let mut steps = Vec::new();
+    for collection in [
+        Collection::Feeds,
+        Collection::Rules,
+        Collection::Triggers,
+        Collection::Actions,
+        Collection::Packages,
+    ] {
+        for entity in all(hub, collection).await? {
+            let name = Name::parse(&with_package(&entity));
+            let is_wanted =
+                wanted.iter().any(|one| one.collection == collection && one.name == name);
+            if project_of(&entity) != Some(project) || is_wanted {
+                continue;
+            }
+            let change = match collection {
+                Collection::Packages => package_goes(hub, &name, &steps).await?,
+                _ => Change::Delete,
+            };
+            steps.push(Step { collection, name, change, wanted: None, current: Some(entity) });
+        }
+    }
+    Ok(steps)
+}
+
+/// A package goes once nothing is in it.
+async fn package_goes(hub: &Hub, name: &Name, going: &[Step]) -> Result<Change, CliError> {
+    let package = hub.ask(get(&name.path("packages"))).await?;
+    let inside = package.get("actions").and_then(Value::as_array).into_iter().flatten();
+    let left: Vec<String> = inside
+        .map(|action| format!("{name}/{}", text(action, "name")))
+        .filter(|action| {
+            let goes = |step: &Step| {
+                step.collection == Collection::Actions && step.name.to_string() == *action
+            };
+            !going.iter().any(goes)
+        })
+        .collect();
+    if left.is_empty() {
+        return Ok(Change::Delete);
+    }
+    Ok(Change::Keep(format!("not the project's: {}", left.join(", "))))
+}
+
+/// Every entity of a collection, as lists show them.
+pub(crate) async fn all(hub: &Hub, collection: Collection) -> Result<Vec<Value>, CliError> {
+    let mut all = Vec::new();
+    for page in 0..MAX_PAGES {
+        let request =
+            get(&[collection.word()]).query("limit", MAX_LIST).query("skip", page * MAX_LIST);
+        let Value::Array(mut listed) = hub.ask(request).await? else { break };
+        let is_last = listed.len() < MAX_LIST;
+        all.append(&mut listed);
+        if is_last {
+            break;
         }
     }
     Ok(all)
 }
 
-fn qualified(package: Option<&str>, name: &str) -> String {
-    match package {
-        Some(package) => format!("{package}/{name}"),
-        None => name.to_owned(),
-    }
-}
+// === impl Change ===
 
-fn new(collection: Collection, name: &str, body: Value) -> Wanted {
-    Wanted { collection, name: Name::parse(name), body }
-}
-
-fn package_of(name: &str, package: &Package) -> Wanted {
-    let body = json!({
-        "parameters": key_values(&package.inputs),
-        "annotations": key_values(&package.annotations),
-    });
-    new(Collection::Packages, name, body)
-}
-
-fn action_of(name: &str, action: &Action, folder: &Path) -> Result<Wanted, CliError> {
-    let (kind, main) = (action.runtime.as_deref(), action.main.as_deref());
-    let exec = match (&action.function, &action.code, kind) {
-        (Some(file), None, kind) => code::exec(&folder.join(file), kind, main)?,
-        (None, Some(code), Some(kind)) => {
-            let mut exec = json!({"kind": kind, "code": code});
-            if let (Some(main), Some(members)) = (main, exec.as_object_mut()) {
-                members.insert("main".to_owned(), main.into());
-            }
-            exec
-        }
-        (None, Some(_), None) => {
-            return Err(CliError::Usage(format!("action `{name}`: `code` wants `runtime` too")));
-        }
-        (Some(_), Some(_), _) | (None, None, _) => {
-            let text = format!("action `{name}`: want either `function` (a file) or `code`");
-            return Err(CliError::Usage(text));
-        }
-    };
-    let limits = action.limits.as_ref().map_or_else(Map::new, |limits| {
-        [("timeout", limits.timeout), ("memory", limits.memory_size), ("logs", limits.log_size)]
-            .into_iter()
-            .filter_map(|(name, limit)| Some((name.to_owned(), limit?.into())))
-            .collect()
-    });
-    let body = json!({
-        "exec": exec,
-        "parameters": key_values(&action.inputs),
-        "annotations": key_values(&action.annotations),
-        "limits": limits,
-    });
-    Ok(new(Collection::Actions, name, body))
-}
-
-fn trigger_of(name: &str, trigger: &Option<Trigger>) -> Wanted {
-    let default = Trigger::default();
-    let trigger = trigger.as_ref().unwrap_or(&default);
-    let mut annotations = trigger.annotations.clone();
-    if let Some(subscription) = &trigger.subscription {
-        annotations.insert("subscription".to_owned(), subscription.clone());
-    }
-    let mut body = json!({
-        "parameters": key_values(&trigger.inputs),
-        "annotations": key_values(&annotations),
-    });
-    if let (Some(webhook), Some(members)) = (&trigger.webhook, body.as_object_mut()) {
-        members.insert("webhook".to_owned(), webhook.clone());
-    }
-    new(Collection::Triggers, name, body)
-}
-
-fn rule_of(name: &str, rule: &Rule, package: Option<&str>) -> Wanted {
-    let mut annotations = rule.annotations.clone();
-    if let Some(delivery) = &rule.delivery {
-        annotations.insert("delivery".to_owned(), delivery.clone());
-    }
-    // An action named without a package is the one of the rule's own package.
-    let action = match rule.action.contains('/') {
-        true => rule.action.clone(),
-        false => qualified(package, &rule.action),
-    };
-    let body = json!({
-        "trigger": Name::parse(&rule.trigger).full(),
-        "action": Name::parse(&action).full(),
-        "annotations": key_values(&annotations),
-    });
-    new(Collection::Rules, name, body)
-}
-
-fn feed_of(name: &str, feed: &Feed) -> Wanted {
-    new(Collection::Feeds, name, feed::body(&feed.provider, &feed.trigger, &feed.parameters))
-}
-
-// === impl Wanted ===
-
-impl Wanted {
-    /// Below the namespace.
-    pub(super) fn path(&self) -> Vec<&str> {
-        self.name.path(self.collection.word())
-    }
-
-    /// Whether the hub's entity is as it shall be. Annotations that the hub adds do not count.
-    pub(super) fn is_so(&self, current: &Value) -> bool {
-        match self.collection {
-            Collection::Packages => self.has_parameters(current) && self.has_annotations(current),
-            Collection::Actions => {
-                self.has_exec(current)
-                    && self.has_parameters(current)
-                    && self.has_annotations(current)
-                    && self.has_limits(current)
-            }
-            // A webhook's credential is never shown, so it can only be set again.
-            Collection::Triggers => {
-                self.body.get("webhook").is_none()
-                    && self.has_parameters(current)
-                    && self.has_annotations(current)
-            }
-            Collection::Rules => {
-                self.refers(current, "trigger")
-                    && self.refers(current, "action")
-                    && self.has_annotations(current)
-            }
-            // Parameters that are secret are shown as `***`, so such a feed is put again.
-            Collection::Feeds => {
-                let same = |member: &str| current.get(member) == self.body.get(member);
-                let is_paused = current.get("paused") == Some(&Value::Bool(true));
-                same("provider")
-                    && same("parameters")
-                    && self.refers(current, "trigger")
-                    && !is_paused
-            }
-        }
-    }
-
-    fn has_parameters(&self, current: &Value) -> bool {
-        as_map(current.get("parameters")) == as_map(self.body.get("parameters"))
-    }
-
-    fn has_annotations(&self, current: &Value) -> bool {
-        let there = current.get("annotations").unwrap_or(&Value::Null);
-        as_map(self.body.get("annotations"))
-            .into_iter()
-            .all(|(key, value)| value_of(there, key) == Some(value))
-    }
-
-    fn has_limits(&self, current: &Value) -> bool {
-        let wanted = self.body.get("limits").and_then(Value::as_object).into_iter().flatten();
-        let there = current.get("limits").unwrap_or(&Value::Null);
-        wanted.into_iter().all(|(name, limit)| there.get(name) == Some(limit))
-    }
-
-    /// The hub names the kind that `x:default` stands for.
-    fn has_exec(&self, current: &Value) -> bool {
-        let member = |entity: &Value, name: &str| {
-            entity.get("exec").and_then(|exec| exec.get(name)).cloned().unwrap_or_default()
-        };
-        let (kind, there) = (member(&self.body, "kind"), member(current, "kind"));
-        let same_kind = match kind.as_str().and_then(|kind| kind.strip_suffix(":default")) {
-            Some(family) => there.as_str().and_then(|kind| kind.split(':').next()) == Some(family),
-            None => kind == there,
-        };
-        let same = |name: &str| member(&self.body, name) == member(current, name);
-        same_kind && same("code") && same("main")
-    }
-
-    fn refers(&self, current: &Value, member: &str) -> bool {
-        referenced(current.get(member)) == referenced(self.body.get(member))
-    }
-}
-
-fn as_map(list: Option<&Value>) -> BTreeMap<&str, &Value> {
-    let entries = list.and_then(Value::as_array).into_iter().flatten();
-    entries.filter_map(|entry| Some((entry.get("key")?.as_str()?, entry.get("value")?))).collect()
-}
-
-impl fmt::Display for Wanted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.collection.word().trim_end_matches('s'), self.name)
-    }
-}
-
-impl Collection {
-    fn word(self) -> &'static str {
+impl Change {
+    /// In a plan.
+    pub(super) fn word(&self) -> &'static str {
         match self {
-            Self::Packages => "packages",
-            Self::Actions => "actions",
-            Self::Triggers => "triggers",
-            Self::Rules => "rules",
-            Self::Feeds => "feeds",
+            Self::Create => "create",
+            Self::Update(_) => "update",
+            Self::Unchanged => "unchanged",
+            Self::Delete => "delete",
+            Self::Keep(_) => "keep",
+        }
+    }
+
+    /// Once it is done.
+    pub(super) fn done(&self) -> &'static str {
+        match self {
+            Self::Create => "created",
+            Self::Update(_) => "updated",
+            Self::Unchanged => "unchanged",
+            Self::Delete => "deleted",
+            Self::Keep(_) => "kept",
         }
     }
 }
 
-#[cfg(test)]
-mod tests;
+// === impl Step ===
+
+impl Step {
+    pub(super) fn entity(&self) -> String {
+        format!("{} {}", self.collection.noun(), self.name)
+    }
+
+    /// For programs; `word` says what is, or was, done.
+    pub(super) fn to_json(&self, word: &str) -> Value {
+        let mut shown = json!({
+            "collection": self.collection.word(),
+            "name": self.name.to_string(),
+            "entity": self.entity(),
+            "done": word,
+        });
+        let fields: Option<Value> = match &self.change {
+            Change::Update(fields) => Some(fields.iter().map(field_json).collect()),
+            _ => None,
+        };
+        if let (Some(fields), Some(members)) = (fields, shown.as_object_mut()) {
+            members.insert("fields".to_owned(), fields);
+        }
+        shown
+    }
+}
+
+fn field_json(change: &FieldChange) -> Value {
+    match &change.values {
+        Some((from, to)) => json!({"field": change.field, "from": from, "to": to}),
+        None => json!({"field": change.field}),
+    }
+}

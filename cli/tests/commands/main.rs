@@ -307,6 +307,41 @@ async fn an_event_is_sent_as_a_structured_cloudevent() {
 }
 
 #[tokio::test]
+async fn a_feed_action_is_told_of_its_trigger() {
+    let feed = "/api/v1/namespaces/whisk.system/actions/alarms/alarm?blocking=true";
+    let told =
+        |event: &str| json!({"lifecycleEvent": event, "triggerName": "/_/t", "authKey": "id:key"});
+    let annotation = json!([{"key": "feed", "value": "/whisk.system/alarms/alarm"}]);
+    let created = {
+        let mut told = told("CREATE");
+        told["cron"] = "0 2 * * *".into();
+        told
+    };
+    let done = || reply(200, &json!({"response": {"success": true, "result": {}}}));
+    let path = format!("{NS}/triggers/t");
+    let script = Script::new()
+        .put(
+            &format!("{path}?overwrite=false"),
+            json!({"annotations": annotation}),
+            reply(200, &json!({})),
+        )
+        .post(feed, created, done())
+        .get(&path, reply(200, &json!({"annotations": annotation})))
+        .post(feed, told("DELETE"), done())
+        .delete(&path, reply(200, &json!({})));
+    let hub = script.start().await;
+    let create = ["trigger", "create", "t", "--feed", "/whisk.system/alarms/alarm", "-p", "cron"];
+    let ended = run_at(hub.host(), &[&create[..], &["0 2 * * *"]].concat()).await;
+    assert_eq!(
+        ended.out, "ok: created trigger t, fired by /whisk.system/alarms/alarm\n",
+        "{}",
+        ended.err
+    );
+    assert_eq!(run_at(hub.host(), &["trigger", "delete", "t"]).await.code, 0);
+    hub.all_used();
+}
+
+#[tokio::test]
 async fn dead_letters_are_acted_upon_by_id_or_by_rule() {
     let replay = json!({"action": "replay"});
     let script =
@@ -397,83 +432,9 @@ async fn names_cannot_leave_their_place() {
     let ended = run(&["trigger", "delete", ".."], Script::new()).await;
     assert_eq!((ended.code, ended.err.as_str()), (2, "error: `triggers/..` is not a name\n"));
     let path = format!("{NS}/triggers/a%2Fb%20c");
-    let script = Script::new().delete(&path, reply(200, &json!({})));
+    let script =
+        Script::new().get(&path, reply(200, &json!({}))).delete(&path, reply(200, &json!({})));
     assert_eq!(run(&["trigger", "delete", "a/b c"], script).await.code, 0);
-}
-
-const MANIFEST: &str = "
-packages:
-  default:
-    actions:
-      hello: {code: 'x', runtime: 'nodejs:default'}
-    rules:
-      r: {trigger: t, action: hello}
-    feeds:
-      f: {provider: alarms, trigger: t, parameters: {every: 1s}}
-";
-
-fn hello(code: &str) -> Value {
-    json!({"exec": {"kind": "nodejs:20", "code": code}, "parameters": [], "annotations": []})
-}
-
-fn rule(status: &str) -> Value {
-    let at = |name: &str| json!({"path": "guest", "name": name});
-    json!({"trigger": at("t"), "action": at("hello"), "annotations": [], "status": status})
-}
-
-#[tokio::test]
-async fn apply_leaves_alone_what_is_already_so() {
-    let (_folder, path) = file("m.yaml", MANIFEST);
-    let feed = json!({"provider": "alarms", "trigger": "t", "parameters": {"every": "1s"}});
-    let script = Script::new()
-        .get(&format!("{NS}/actions/hello"), reply(200, &hello("x")))
-        .get(&format!("{NS}/rules/r"), reply(200, &rule("active")))
-        .get(&format!("{NS}/feeds/f"), reply(200, &feed));
-    let ended = run(&["apply", "-f", &path], script).await;
-    assert_eq!(
-        ended.out, "unchanged  action hello\nunchanged  rule r\nunchanged  feed f\n",
-        "{}",
-        ended.err
-    );
-}
-
-#[tokio::test]
-async fn apply_makes_what_is_missing_or_differs() {
-    let (_folder, path) = file("m.yaml", MANIFEST);
-    let missing = || reply(404, &json!({"error": "none"}));
-    let saved = || reply(200, &json!({}));
-    let script = Script::new()
-        .get(&format!("{NS}/actions/hello"), reply(200, &hello("old")))
-        .put_any(&format!("{NS}/actions/hello?overwrite=true"), saved())
-        .get(&format!("{NS}/rules/r"), reply(200, &rule("inactive")))
-        .post(&format!("{NS}/rules/r"), json!({"status": "active"}), reply(200, &json!("OK")))
-        .get(&format!("{NS}/feeds/f"), missing())
-        .put_any(&format!("{NS}/feeds/f"), saved());
-    let ended = run(&["apply", "-f", &path], script).await;
-    assert_eq!(ended.out, "updated    action hello\nupdated    rule r\ncreated    feed f\n");
-}
-
-#[tokio::test]
-async fn apply_changes_nothing_where_the_manifest_is_wrong() {
-    let (_folder, path) = file("m.yaml", "packages:\n  default:\n    actoins: {}\n");
-    let ended = run(&["apply", "-f", &path], Script::new()).await;
-    assert_eq!(ended.code, 2);
-    assert!(
-        ended.err.contains("m.yaml:3: packages.default: unknown field `actoins`"),
-        "{}",
-        ended.err
-    );
-    let (_folder, path) = file("m.yaml", MANIFEST);
-    let refused = reply(400, &json!({"error": "trigger /guest/t does not exist"}));
-    let script = Script::new()
-        .get(&format!("{NS}/actions/hello"), reply(200, &hello("x")))
-        .get(&format!("{NS}/rules/r"), reply(404, &json!({"error": "none"})))
-        .put_any(&format!("{NS}/rules/r?overwrite=true"), refused);
-    let ended = run(&["apply", "-f", &path], script).await;
-    assert_eq!(
-        (ended.code, ended.err.as_str()),
-        (7, "error: rule r: trigger /guest/t does not exist\n")
-    );
 }
 
 #[test]

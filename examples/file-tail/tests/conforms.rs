@@ -10,7 +10,7 @@ use evoke_feeds::{
     Clock, MemorySink, Registry, ResetTo, Supervisor, SystemClock,
     conformance::{self, Bench},
 };
-use evoke_schemas::{Data, EntityName, EntityUid, Feed, Namespace};
+use evoke_schemas::{Data, EntityName, EntityUid, Feed, KeyValues, Namespace};
 use serde_json::{Map, Value, json};
 
 /// A folder with one file that grows.
@@ -92,6 +92,7 @@ async fn a_file_that_is_replaced_or_cut_is_read_from_its_beginning() {
         provider: "file-tail".to_owned(),
         trigger: EntityName::new("lines").unwrap(),
         parameters: folder.parameters(),
+        annotations: KeyValues::default(),
         feed_action: None,
         paused: false,
         reset: None,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use evoke_schemas::{Data, EntityName, Event, Namespace, Reset, ResetTo};
+use evoke_schemas::{Data, EntityName, Event, KeyValues, Namespace, Reset, ResetTo};
 use serde_json::json;
 use tokio::{sync::watch, time::Instant};
 
@@ -157,6 +157,7 @@ impl Bench {
             provider: "counter".to_owned(),
             trigger: EntityName::new("t").unwrap(),
             parameters: json!({"mode": mode}).as_object().unwrap().clone(),
+            annotations: KeyValues::default(),
             feed_action: None,
             paused,
             reset: None,

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use evoke_schemas::{EntityName, EntityUid, Feed, FullName, Namespace, Reset, ResetTo, Trigger};
+use evoke_schemas::{
+    EntityName, EntityUid, Feed, FullName, KeyValues, Namespace, Reset, ResetTo, Trigger,
+};
 use evoke_store::{Expect, Stored};
 use serde_json::{Map, Value};
 
@@ -22,6 +24,7 @@ pub(crate) struct Wish {
     pub(crate) provider: String,
     pub(crate) trigger: EntityName,
     pub(crate) parameters: Map<String, Value>,
+    pub(crate) annotations: KeyValues,
     pub(crate) feed_action: Option<String>,
     pub(crate) paused: bool,
     pub(crate) life: Life,
@@ -88,6 +91,7 @@ async fn put_in_turn(hub: &Hub, wish: Wish) -> Result<Feed, ApiError> {
         provider: wish.provider,
         trigger: wish.trigger,
         parameters: wish.parameters,
+        annotations: wish.annotations,
         feed_action: wish.feed_action,
         paused: wish.paused,
         reset: same.and_then(|old| old.reset.clone()),

@@ -10,7 +10,7 @@ use std::{
 
 use evoke_feeds::{EventSink, FeedState, FeedStatus, MemorySink, Supervisor, SystemClock};
 use evoke_providers::{couchdb::classic, registry};
-use evoke_schemas::{EntityName, EntityUid, Event, Feed, Namespace};
+use evoke_schemas::{EntityName, EntityUid, Event, Feed, KeyValues, Namespace};
 use serde_json::{Map, Value, json};
 
 use super::{proxy::Proxy, server::Server};
@@ -106,6 +106,7 @@ impl Rig {
             provider: "couchdb".to_owned(),
             trigger: EntityName::new("changed").unwrap(),
             parameters,
+            annotations: KeyValues::default(),
             feed_action: None,
             paused,
             reset: None,

@@ -10,7 +10,7 @@ use std::{
 
 use evoke_feeds::{EventSink, FeedStatus, MemorySink, Supervisor, SystemClock};
 use evoke_providers::registry;
-use evoke_schemas::{Data, EntityName, EntityUid, Event, Feed, Namespace, Reset, ResetTo};
+use evoke_schemas::{Data, EntityName, EntityUid, Event, Feed, KeyValues, Namespace, Reset, ResetTo};
 use rdkafka::producer::FutureProducer;
 use serde_json::{Map, Value, json};
 
@@ -56,6 +56,7 @@ impl Rig {
             producer,
             generation: AtomicU64::new(0),
             numbers: AtomicUsize::new(0),
+            annotations: KeyValues::default(),
             feed_action: None,
         }
     }
@@ -125,6 +126,7 @@ impl Rig {
             provider: "kafka".to_owned(),
             trigger: EntityName::new("received").unwrap(),
             parameters: self.parameters(more),
+            annotations: KeyValues::default(),
             feed_action: self.feed_action.clone(),
             paused,
             reset,

@@ -1,7 +1,7 @@
 //! What feeds read, and what is wanted of them: both outlive every crash of the hub.
 
 use evoke_feeds::ResetTo;
-use evoke_schemas::{EntityUid, Feed, Reset};
+use evoke_schemas::{EntityUid, Feed, KeyValues, Reset};
 use serde_json::Map;
 
 use super::plan::{Plan, name, namespace, uid};
@@ -97,6 +97,7 @@ impl Sources {
             provider: "simulated".to_owned(),
             trigger: name("t0"),
             parameters: Map::new(),
+            annotations: KeyValues::default(),
             feed_action: None,
             paused: false,
             reset: None,

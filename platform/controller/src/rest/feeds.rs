@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Router, body::Body, response::Response, routing::get};
-use evoke_schemas::{EntityName, Feed, FullName, ResetTo};
+use evoke_schemas::{EntityName, Feed, FullName, KeyValues, ResetTo, limits::MAX_PARAMETER_BYTES};
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -24,6 +24,8 @@ struct Wanted {
     trigger: String,
     #[serde(default)]
     parameters: Map<String, Value>,
+    #[serde(default)]
+    annotations: KeyValues,
     #[serde(default)]
     paused: bool,
 }
@@ -71,12 +73,22 @@ async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiE
     let wanted: Wanted = serde_json::from_value(fields)
         .map_err(|error| ApiError::Malformed(format!("Unexpected feed: {error}")))?;
     let trigger = own_trigger(&wanted.trigger, &name)?;
+    let bytes = wanted.annotations.size();
+    if bytes > MAX_PARAMETER_BYTES {
+        let field = "annotations";
+        return Err(ApiError::FieldTooLarge { field, bytes, most: MAX_PARAMETER_BYTES });
+    }
+    if at.query.flag("dryRun")? {
+        at.hub.parts.feed_control.check(&wanted.provider, &wanted.parameters)?;
+        return Ok(answer::json(&json!({})));
+    }
     let wish = Wish {
         namespace: name.namespace,
         name: name.name,
         provider: wanted.provider,
         trigger,
         parameters: wanted.parameters,
+        annotations: wanted.annotations,
         feed_action: None,
         paused: wanted.paused,
         life: Life::Same,
@@ -130,6 +142,7 @@ fn show(hub: &Hub, feed: &Feed) -> Value {
         "provider": feed.provider,
         "trigger": feed.trigger,
         "parameters": masked(&feed.parameters),
+        "annotations": feed.annotations,
         "paused": feed.paused,
         "generation": feed.generation,
         "updated": feed.updated,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat};
 use evoke_feeds::{FeedAction, FeedRefusal, FeedState, FeedStatus};
-use evoke_schemas::{EntityName, Feed, FullName, Namespace, ResetTo};
+use evoke_schemas::{EntityName, Feed, FullName, KeyValues, Namespace, ResetTo};
 use evoke_store::StoreError;
 use serde_json::{Map, Value, json};
 
@@ -164,6 +164,7 @@ impl Request<'_> {
             provider: self.action.provider().to_owned(),
             trigger: self.name.name.clone(),
             parameters,
+            annotations: KeyValues::default(),
             feed_action: Some(made_by),
             paused,
             life,

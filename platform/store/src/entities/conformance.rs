@@ -169,6 +169,7 @@ pub(crate) async fn feeds(store: &dyn FeedStore) {
         provider: "alarms".to_owned(),
         trigger: named("t"),
         parameters: serde_json::Map::from_iter([("every".to_owned(), "1s".into())]),
+        annotations: KeyValues::default(),
         feed_action: None,
         paused: false,
         reset: None,
