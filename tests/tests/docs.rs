@@ -18,7 +18,6 @@ use tokio::task::JoinSet;
 /// Pages whose examples nothing here runs, and why.
 const UNPLAYED: &[(&str, &str)] = &[
     ("CONTRIBUTING.md", "its diffs are applied: tests/contributing.rs"),
-    ("docs/alarms.md", "a reference; tests/feeds.rs, tests/feed_actions.rs"),
     ("docs/README.md", "the list of pages"),
     ("docs/couchdb.md", "needs a server of CouchDB: tests/feeds.rs, tests/feed_actions.rs"),
     ("docs/feed-cases.md", "a table, which tests/tidy.rs holds to the tests that it names"),

@@ -3,7 +3,8 @@
 /// Any text within a line; alone, any lines.
 const ANY: &str = "…";
 
-/// What no two runs have in common: `0` is a digit, `h` a hexadecimal one.
+/// What no two runs have in common: `0` is a digit, `h` a hexadecimal one. Beside these the positions of events
+/// (`44:2`) and the durations in tables (`5 ms` between columns).
 const SHAPES: &[(&str, &str)] = &[
     ("hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh", "<id>"),
     ("0000-00-00T00:00:00", "<time>"),
@@ -34,9 +35,12 @@ fn settled(line: &str) -> String {
     let mut settled = String::new();
     let mut before = ' ';
     while let Some(first) = rest.chars().next() {
-        let found = SHAPES.iter().find_map(|(shape, word)| {
-            let end = shaped(rest, shape)?;
-            (!before.is_alphanumeric()).then_some((end, *word))
+        let found = SHAPES.iter().find_map(|(shape, word)| Some((shaped(rest, shape)?, *word)));
+        let found = found.filter(|_| !before.is_alphanumeric());
+        let found = found.or_else(|| match before {
+            ' ' if settled.ends_with("  ") => duration(rest).or_else(|| position(rest)),
+            ' ' | '"' => position(rest),
+            _ => None,
         });
         let taken = if let Some((end, word)) = found {
             settled.push_str(word);
@@ -72,6 +76,27 @@ fn shaped(text: &str, shape: &str) -> Option<usize> {
     let zone = usize::from(rest.starts_with('Z') && shape.contains('T'));
     let next = rest.get(zone..)?.chars().next();
     next.is_none_or(|c| !c.is_alphanumeric()).then_some(shape.len() + fraction + zone)
+}
+
+/// Where the digits end that the text begins with.
+fn digits(text: &str) -> Option<usize> {
+    let count = text.bytes().take_while(u8::is_ascii_digit).count();
+    (count > 0).then_some(count)
+}
+
+/// `44:2`
+fn position(text: &str) -> Option<(usize, &'static str)> {
+    let colon = digits(text)?;
+    let offset = text.get(colon..)?.strip_prefix(':')?;
+    let end = digits(offset)?;
+    let next = offset.get(end..)?.chars().next();
+    next.is_none_or(|c| !c.is_alphanumeric() && c != ':').then_some((colon + 1 + end, "<position>"))
+}
+
+/// `5 ms`, up to the next column
+fn duration(text: &str) -> Option<(usize, &'static str)> {
+    let end = digits(text)?;
+    text.get(end..)?.starts_with(" ms  ").then_some((end, "<duration>"))
 }
 
 fn lines_match(wanted: &[String], got: &[String]) -> bool {
@@ -143,8 +168,14 @@ mod tests {
         check(&format!("id {one}"), &format!("id {other}"), true);
         check(&format!("id {one}"), &format!("id {other}0"), false);
         check(&format!("id {one}"), "id x", false);
-        check("2026-01-31 13:45:59  ok    5 ms", "2027-12-01 00:00:00  ok  5 ms", true);
-        check("2026-01-31 13:45:59  ok    5 ms", "2027-12-01 00:00:00  ok  6 ms", false);
+        check("2026-01-31 13:45:59  ok    5 MB", "2027-12-01 00:00:00  ok  5 MB", true);
+        check("2026-01-31 13:45:59  ok    5 MB", "2027-12-01 00:00:00  ok  6 MB", false);
+        check("ok  hello  5 ms   cold", "ok  hello  1017 ms  cold", true);
+        check("limits  5 ms, 1 MB", "limits  6 ms, 1 MB", false);
+        check("44:2  door", "9:1234  door", true);
+        check("\"position\": \"44:2\"", "\"position\": \"0:0\"", true);
+        check("sent at 44:2", "sent at 44", false);
+        check("http://127.0.0.1:3233", "http://127.0.0.1:3234", false);
         check("at 2026-01-31T13:45:59.123Z.", "at 2026-01-31T13:45:59Z.", true);
         check("\"start\": 1700000000000,", "\"start\": 1800000000001,", true);
         check("\"start\": 1700000000000,", "\"start\": 180000000000,", false);
