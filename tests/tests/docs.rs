@@ -19,11 +19,13 @@ use tokio::task::JoinSet;
 const UNPLAYED: &[(&str, &str)] = &[
     ("CONTRIBUTING.md", "its diffs are applied: tests/contributing.rs"),
     ("docs/README.md", "the list of pages"),
+    ("docs/compatibility.md", "a list, which tests/golden.rs holds to recordings of OpenWhisk"),
     ("docs/couchdb.md", "needs a server of CouchDB: tests/feeds.rs, tests/feed_actions.rs"),
     ("docs/feed-cases.md", "a table, which tests/tidy.rs holds to the tests that it names"),
     ("docs/kafka.md", "needs a broker: tests/feeds.rs"),
     ("docs/metrics.md", "a table of names"),
     ("docs/openwhisk-feeds.md", "OpenWhisk's own clients: tests/feed_actions.rs"),
+    ("docs/operating.md", "tests/operation.rs runs its examples"),
     ("docs/providers.md", "quotes code, which tests/tidy.rs compares"),
     ("docs/webhooks.md", "tests/events.rs does what it says"),
 ];
