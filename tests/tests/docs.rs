@@ -94,6 +94,51 @@ async fn every_example_does_what_its_page_says() -> io::Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_page_that_differs_says_where_and_how() -> io::Result<()> {
+    let text = "# A\n\n<!-- hub: none -->\n\n```console\n$ echo one\none\n$ echo two\nthree\n```\n";
+    let played = play("docs/a.md", text, &root().canonicalize()?).await;
+    let said = played.err().map(|error| told(&error)).unwrap_or_default();
+    for part in
+        ["docs/a.md:8", "$ echo two", "wanted (exit status 0)\nthree", "(exit status 0)\ntwo"]
+    {
+        assert!(said.contains(part), "`{part}` is not in:\n{said}");
+    }
+    Ok(())
+}
+
+/// Files, variables and folders stay from command to command; a hub in the background can be ended.
+#[tokio::test]
+async fn a_page_is_one_shell_and_may_start_its_own_hub() -> io::Result<()> {
+    let text = r#"<!-- hub: none -->
+```txt words/a.txt
+of http://127.0.0.1:3233
+```
+```console
+$ word=one
+$ cd words
+$ echo "$word $(cat a.txt)"
+one of http://127.0.0.1:3233
+$ cd ..
+$ false
+[exit 1]
+$ evoke up --log-format json &
+…
+…"ready","address":"127.0.0.1:3233"…
+…
+$ evoke trigger create t
+ok: created trigger t
+$ kill %1
+$ evoke trigger create u
+error: no hub at …
+[exit 5]
+```
+"#;
+    let played = play("docs/a.md", text, &root().canonicalize()?).await;
+    assert!(played.is_ok(), "{}", played.err().map(|error| told(&error)).unwrap_or_default());
+    Ok(())
+}
+
 #[test]
 fn every_page_is_played_or_listed_with_the_reason() -> io::Result<()> {
     let mut unplayed: BTreeSet<_> = UNPLAYED.iter().map(|(page, _)| *page).collect();

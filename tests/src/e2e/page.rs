@@ -6,7 +6,8 @@
 //! for any text; ids, positions, times, durations in tables and column widths need not be the same ones. A fence with a language and a
 //! file's name (but for `rust`, which quotes the project) writes that file first. What is in `<!-- console`
 //! … `-->` is run and not shown. `<!-- hub: --dev-keys -->` gives the page's hub more words,
-//! `<!-- hub: none -->` leaves it to the page to start one.
+//! `<!-- hub: none -->` leaves it to the page to start one: a command that ends in ` &` goes on in the
+//! background, and `kill %1` ends the first of them.
 //!
 //! `parse`: the text. `expected`: whether an output is the one wanted. `play`: the page in a room of its own.
 

@@ -194,7 +194,8 @@ impl Room {
     /// Begins a command that goes on in the background; its job number.
     fn begin(&mut self, example: &Example) -> Result<usize, FaultError> {
         let (out, path) = self.output(&format!("output-{}", self.jobs.len() + 1))?;
-        let command = example.command.trim_end_matches(" &").to_owned();
+        // In the shell's place, so that a signal reaches it and its own exit status is seen.
+        let command = format!("exec env {}", example.command.trim_end_matches(" &"));
         let child = self.shell(&Example { command, ..example.clone() }, BACKGROUND_SECONDS, out)?;
         self.jobs.push(Some((child, path)));
         Ok(self.jobs.len())
