@@ -1,6 +1,6 @@
 //! `docs/errors.md` has a row for every error that the API answers, and no others.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use evoke_schemas::{
     EntityName, Namespace,
@@ -113,7 +113,14 @@ fn sizes() -> Vec<ApiError> {
 fn capacity() -> Vec<ApiError> {
     vec![
         IngestError::Closed { cap: Cap::UndeliveredBytes, retry_after_ms: 1 }.into(),
-        CallRefused::TooMany(1).into(),
+        IngestError::Closed { cap: Cap::DiskBudget, retry_after_ms: 1 }.into(),
+        CallRefused::TooMany { count: 2, allowed: 1 }.into(),
+        CallRefused::NoSandbox { count: 2, allowed: 1 }.into(),
+        ApiError::TooMany {
+            cap: "entities",
+            reason: text("Too many entities in the namespace (count: 2, allowed: 1)."),
+            retry_after: Duration::from_secs(1),
+        },
         ApiError::Unavailable(text("The hub is starting.")),
         ApiError::Corrupted(StoreError::Closed),
         ApiError::Internal("boom".into()),
