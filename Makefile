@@ -7,7 +7,7 @@ RELEASE := target/release/evoke
 DATA ?= data
 LISTEN ?= 127.0.0.1:3233
 
-.PHONY: run run-couchdb run-kafka build deb test test-deb check bench kill-test power-test feed-test simulate defects deny clean-data
+.PHONY: run run-couchdb run-kafka build deb test test-deb check docs-test bench kill-test power-test feed-test simulate defects deny clean-data
 
 ## run: builds the hub, starts it with the quickstart applied, streams activations. Ctrl-C ends it.
 run:
@@ -55,6 +55,12 @@ test-deb:
 check:
 	cargo fmt --all --check
 	cargo clippy $(CI) --workspace --all-targets -- -D warnings
+
+## docs-test: every example of the pages, and what the diffs of CONTRIBUTING.md add.
+docs-test:
+	@scripts/setup.sh test
+	cargo build $(CI) -p evoke
+	EVOKE_BIN=$(CURDIR)/$(BIN) cargo test $(CI) -p evoke-tests --test docs --test contributing -- --include-ignored
 
 ## kill-test, power-test: the fault tests at full length.
 kill-test:

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
 
 use crate::limits::{ForAll, ForOne};
 
@@ -145,12 +145,23 @@ pub(crate) struct Up {
     /// credentials; other than loopback wants --insecure.
     #[arg(long, value_name = "HOST:PORT", env = "EVOKE_METRICS_LISTEN")]
     pub(crate) metrics_listen: Option<SocketAddr>,
+    /// What keeps the code of actions.
+    #[arg(long, value_name = "NAME", env = "EVOKE_CODE_STORE", default_value = CODE_STORE,
+          value_parser = code_stores())]
+    pub(crate) code_store: String,
     /// Form of the hub's own log, on standard error.
     #[arg(long, value_name = "FORM", env = "EVOKE_LOG_FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
     /// What is logged: error, warn, info, debug, or a filter such as `info,evoke_feeds=debug`.
     #[arg(long, value_name = "LEVEL", env = "EVOKE_LOG", default_value = "info")]
     pub(crate) log_level: String,
+}
+
+/// The code store where none is named.
+const CODE_STORE: &str = "files";
+
+fn code_stores() -> PossibleValuesParser {
+    evoke_store::CODE_STORES.iter().map(|(name, _)| *name).collect::<Vec<_>>().into()
 }
 
 /// The outside, for functions that say nothing else.

@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) tls: Option<Certificate>,
     /// Whether OpenWhisk's well-known keys are accepted.
     pub(crate) dev_keys: bool,
+    /// What keeps the code of actions, by name.
+    pub(crate) code_store: String,
     /// What the sandboxes may do.
     pub(crate) sandbox: evoke_sandbox::Config,
     /// Memory for all sandboxes together, where set. Unit: MB.
@@ -185,6 +187,7 @@ impl Settings {
             metrics_listen: up.metrics_listen,
             tls,
             dev_keys: up.dev_keys,
+            code_store: up.code_store.clone(),
             sandbox,
             sandbox_memory: up.sandbox_memory,
             log_bytes: up.log_size << 20,

@@ -49,7 +49,10 @@ impl Parts {
         let log = open_log(directory).await?;
         let sandbox_api = Arc::new(SandboxApi::default());
         let (stores, driver) = tokio::try_join!(
-            async { Stores::open(directory, settings.dev_keys).await.map_err(Failure::from) },
+            async {
+                let stores = Stores::open(directory, &settings.code_store, settings.dev_keys);
+                stores.await.map_err(Failure::from)
+            },
             open_driver(settings, directory, Arc::clone(&sandbox_api)),
         )?;
         let invoker = open_invoker(settings, driver, &stores).await?;
@@ -83,7 +86,7 @@ impl Parts {
             entities,
             feeds: Arc::clone(&stores.entities) as _,
             activations: Arc::clone(&stores.activations) as _,
-            code: Arc::clone(&stores.code) as _,
+            code: Arc::clone(&stores.code),
             identities: Arc::clone(&stores.identities) as _,
             manifest,
             engine: engine.clone(),
@@ -148,7 +151,7 @@ async fn open_invoker(
         memory_mb: settings.sandbox_memory,
         ..evoke_invoker::Config::default()
     };
-    let code = Arc::new(StoredCode::new(Arc::clone(&stores.code) as _));
+    let code = Arc::new(StoredCode::new(Arc::clone(&stores.code)));
     let invoker = Invoker::open(config, driver, code).await?;
     for runtime in invoker.runtimes().report() {
         tracing::debug!(?runtime, "runtime");

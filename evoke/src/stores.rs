@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use evoke_schemas::Namespace;
 use evoke_store::{
-    EmbeddedActivations, EmbeddedEntities, EmbeddedIdentities, FileCode, Identities as _, Seal,
-    SealError, StoreError,
+    CodeStore, EmbeddedActivations, EmbeddedEntities, EmbeddedIdentities, Identities as _, Seal,
+    SealError, StoreError, open_code_store,
 };
 
 use crate::directory::{Directory, DirectoryError};
@@ -14,7 +14,6 @@ use crate::directory::{Directory, DirectoryError};
 const DEFAULT_NAMESPACE: &str = "guest";
 
 /// Everything that is kept beside the event log.
-#[derive(Debug)]
 pub(crate) struct Stores {
     /// Entities and feeds.
     pub(crate) entities: Arc<EmbeddedEntities>,
@@ -23,7 +22,7 @@ pub(crate) struct Stores {
     /// Activation records.
     pub(crate) activations: Arc<EmbeddedActivations>,
     /// Code by hash.
-    pub(crate) code: Arc<FileCode>,
+    pub(crate) code: Arc<dyn CodeStore>,
 }
 
 /// The stores cannot be opened.
@@ -43,6 +42,9 @@ pub(crate) enum OpenError {
     /// The directory cannot be used.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// There is no such code store.
+    #[error("there is no code store `{0}`")]
+    NoCodeStore(String),
     /// The default namespace's name is no name.
     #[error(transparent)]
     Name(#[from] evoke_schemas::NameError),
@@ -53,19 +55,25 @@ impl Stores {
     ///
     /// # Errors
     /// Names the store.
-    pub(crate) async fn open(directory: &Directory, dev_keys: bool) -> Result<Self, OpenError> {
+    pub(crate) async fn open(
+        directory: &Directory,
+        code_store: &str,
+        dev_keys: bool,
+    ) -> Result<Self, OpenError> {
         let (entities, identities) = open_entities(directory)?;
         make_default_namespace(&identities, directory).await?;
         let identities = if dev_keys { identities.with_development_keys() } else { identities };
         let failed = |what| move |source| OpenError::Store { what, source };
         let activations = EmbeddedActivations::open(&directory.join("activations.redb"))
             .map_err(failed("activation store"))?;
-        let code = FileCode::open(&directory.join("code")).map_err(failed("code store"))?;
+        let code = open_code_store(code_store, &directory.join("code"))
+            .ok_or_else(|| OpenError::NoCodeStore(code_store.to_owned()))?
+            .map_err(failed("code store"))?;
         Ok(Self {
             entities: Arc::new(entities),
             identities: Arc::new(identities),
             activations: Arc::new(activations),
-            code: Arc::new(code),
+            code,
         })
     }
 }

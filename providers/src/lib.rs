@@ -2,8 +2,8 @@
 //!
 //! Invariant: a provider knows its source and nothing of rules, actions or the platform.
 //!
-//! To add one: a file with an `impl Provider`, a line in [`registry`], a bench in the
-//! conformance test; for OpenWhisk's clients, a line in [`feed_actions`].
+//! To add one: a file with an `impl Provider` and its bench, and a line in [`registry`] (CONTRIBUTING.md
+//! shows it); for OpenWhisk's clients, a line in [`feed_actions`].
 
 pub mod alarms;
 #[cfg(feature = "couchdb")]

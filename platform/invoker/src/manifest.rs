@@ -1,7 +1,7 @@
 //! The runtimes manifest: which kinds there are, and what serves them, as data.
 //!
-//! To add a runtime: one launcher under `launchers/`, its line in [`LAUNCHERS`], one family in
-//! `runtimes.json`. An operator's own manifest may name a launcher by its path and needs no build.
+//! To add a runtime: one launcher under `launchers/`, and one family in `runtimes.json`
+//! (CONTRIBUTING.md shows it). An operator's own manifest may name a launcher by its path and needs no build.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -11,11 +11,8 @@ use serde_json::{Value, json};
 /// The built-in manifest.
 const BUILT_IN: &str = include_str!("../runtimes.json");
 
-/// The built-in launchers, by the name that a manifest uses.
-pub(crate) const LAUNCHERS: &[(&str, &str)] = &[
-    ("nodejs.js", include_str!("../launchers/nodejs.js")),
-    ("python.py", include_str!("../launchers/python.py")),
-];
+/// The built-in launchers, by the name that a manifest uses: the files of `launchers/`.
+pub(crate) const LAUNCHERS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/launchers.rs"));
 
 /// Every kind that actions may have.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]

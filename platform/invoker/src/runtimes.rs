@@ -241,10 +241,16 @@ async fn examine(candidate: PathBuf) -> Option<(PathBuf, Interpreter)> {
     Some((candidate, Interpreter { path, version }))
 }
 
-/// `v20.20.2` and `Python 3.11.2` both end with the version.
+/// The first word that is a version: of `v20.20.2`, `Python 3.11.2`, `… subversion 0 (v5.36.0) built for …`,
+/// `GNU bash, version 5.2.15(1)-release`.
 fn parse_version(text: &str) -> Option<String> {
-    let word = text.split_whitespace().last()?.trim_start_matches('v');
-    word.starts_with(|first: char| first.is_ascii_digit()).then(|| word.to_owned())
+    text.split_whitespace().find_map(|word| {
+        let word = word.trim_start_matches(['(', 'v']);
+        let end = word.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(word.len());
+        let version = word.get(..end)?;
+        let is_version = version.starts_with(|first: char| first.is_ascii_digit());
+        (is_version && version.contains('.')).then(|| version.to_owned())
+    })
 }
 
 /// What a sandbox must show besides the system's own directories: the folder above `bin`.
@@ -284,6 +290,10 @@ mod tests {
         assert!(!is_version("2", "20"));
         assert_eq!(parse_version("v20.20.2\n").as_deref(), Some("20.20.2"));
         assert_eq!(parse_version("Python 3.11.2\n").as_deref(), Some("3.11.2"));
+        let perl = "This is perl 5, version 36, subversion 0 (v5.36.0) built for x86_64";
+        assert_eq!(parse_version(perl).as_deref(), Some("5.36.0"));
+        let bash = "GNU bash, version 5.2.15(1)-release (x86_64-pc-linux-gnu)\nCopyright 2022";
+        assert_eq!(parse_version(bash).as_deref(), Some("5.2.15"));
         assert_eq!(parse_version("command not found"), None);
     }
 

@@ -12,6 +12,8 @@
 mod archives;
 #[path = "invoker/contract.rs"]
 mod contract;
+#[path = "invoker/contributed.rs"]
+mod contributed;
 #[path = "invoker/languages.rs"]
 mod languages;
 #[path = "invoker/pooling.rs"]

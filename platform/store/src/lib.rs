@@ -3,8 +3,8 @@
 //! Invariant: this crate keeps things and knows no HTTP, no log and no sandbox. Four traits, each
 //! with its conformance suite beside it, which every implementation passes.
 //!
-//! To add a store: one file below the trait's folder that implements it, and a line that runs the
-//! suite for it. [`STORES`] lists what there is.
+//! To add a store of code: one file below `code/` and a line of [`CODE_STORES`], which runs the suite
+//! for it and lets the hub choose it (CONTRIBUTING.md shows it).
 
 pub mod activations;
 pub mod code;
@@ -16,7 +16,7 @@ pub mod identities;
 pub mod seal;
 
 pub use activations::{ActivationQuery, ActivationStore, EmbeddedActivations};
-pub use code::{CodeStore, FileCode};
+pub use code::{CODE_STORES, CodeStore, FileCode, OpenCode, open_code_store};
 pub use dump::{Load, Snapshot};
 pub use entities::{
     Change, Collection, EmbeddedEntities, Entity, EntityQuery, EntityStore, Expect, FeedStore,
@@ -25,11 +25,3 @@ pub use entities::{
 pub use error::StoreError;
 pub use identities::{EmbeddedIdentities, Identities, Identity};
 pub use seal::{Seal, SealError};
-
-/// Implementations by trait: what the configuration may name.
-pub const STORES: &[(&str, &[&str])] = &[
-    ("entities", &["embedded"]),
-    ("activations", &["embedded"]),
-    ("code", &["files"]),
-    ("identities", &["embedded"]),
-];

@@ -10,7 +10,9 @@ use std::{
 
 use evoke_feeds::{EventSink, FeedStatus, MemorySink, Supervisor, SystemClock};
 use evoke_providers::registry;
-use evoke_schemas::{Data, EntityName, EntityUid, Event, Feed, KeyValues, Namespace, Reset, ResetTo};
+use evoke_schemas::{
+    Data, EntityName, EntityUid, Event, Feed, KeyValues, Namespace, Reset, ResetTo,
+};
 use rdkafka::producer::FutureProducer;
 use serde_json::{Map, Value, json};
 

@@ -45,6 +45,8 @@ pub struct Launch {
     pub log: PathBuf,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Words after those of `up` that every hub is started with.
+    pub words: Vec<String>,
 }
 
 impl Launch {
@@ -75,6 +77,7 @@ impl Launch {
             environment: Vec::new(),
             log: room.join("hub.log"),
             address,
+            words: Vec::new(),
         })
     }
 
@@ -90,6 +93,7 @@ impl Launch {
             .args(words)
             .args(["up", "--listen", &self.address.to_string(), "--data"])
             .arg(&self.data)
+            .args(&self.words)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

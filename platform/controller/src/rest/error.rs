@@ -136,7 +136,7 @@ pub enum ApiError {
 }
 
 impl ApiError {
-    fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::NoCredentials | Self::BadCredentials => StatusCode::UNAUTHORIZED,
             Self::Malformed(_)

@@ -2,6 +2,7 @@
 
 mod calls;
 mod entities;
+mod error_page;
 mod errors;
 mod events;
 mod feeds;

@@ -2,7 +2,7 @@
 
 #![expect(clippy::cognitive_complexity, reason = "each assertion counts as a branch")]
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
 
@@ -21,4 +21,11 @@ pub(crate) async fn code(store: &dyn CodeStore) {
     assert_eq!(store.sweep(HashSet::from([second.hash.clone()])).await.unwrap(), 1);
     assert!(matches!(store.get(&first).await, Err(StoreError::Corrupted { .. })));
     assert_eq!(store.get(&second).await.unwrap(), other);
+}
+
+/// What was put is there when the store is opened again.
+pub(crate) async fn code_stays(store: &dyn CodeStore, again: impl Fn() -> Arc<dyn CodeStore>) {
+    let kept = Bytes::from_static(b"kept");
+    let code = store.put(kept.clone()).await.unwrap();
+    assert_eq!(again().get(&code).await.unwrap(), kept);
 }

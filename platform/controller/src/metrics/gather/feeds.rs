@@ -94,6 +94,7 @@ mod tests {
             provider: "kafka".to_owned(),
             trigger: EntityName::new("t").unwrap(),
             parameters: serde_json::Map::new(),
+            annotations: evoke_schemas::KeyValues::default(),
             feed_action: None,
             paused: false,
             reset: None,
