@@ -63,7 +63,10 @@ async fn the_table_of_settings_is_that_of_the_program() -> Done {
     assert_eq!(told, known, "rows of settings that there are not, or the other way round");
     let help = ends(&place, 0, &["up", "--help"]).await?;
     for name in known.iter().filter(|name| !["apply", "follow"].contains(&name.as_str())) {
-        let variable = format!("EVOKE_{}", name.replace('-', "_").to_uppercase());
+        let variable = match name.as_str() {
+            "log-level" => "EVOKE_LOG".to_owned(),
+            name => format!("EVOKE_{}", name.replace('-', "_").to_uppercase()),
+        };
         assert!(help.contains(&format!("[env: {variable}=")), "`{name}` has no {variable}: {help}");
     }
     place.done();
