@@ -187,8 +187,8 @@ inside() {
   client action create hello /test/hello.js >/dev/null
   client action create bonjour /test/hello.py >/dev/null
   client trigger create greetings --subscribe type=greeting >/dev/null
-  client rule create hello greetings hello >/dev/null
-  client rule create bonjour greetings bonjour >/dev/null
+  client rule create greet-hello greetings hello >/dev/null
+  client rule create greet-bonjour greetings bonjour >/dev/null
   send first >/dev/null
   wait_for 60 "the JavaScript function" ran hello "Hello, first"
   wait_for 60 "the Python function" ran bonjour "Hello, first"

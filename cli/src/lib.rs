@@ -155,6 +155,7 @@ impl Command {
         }
     }
 
+    #[expect(clippy::cognitive_complexity, reason = "a line for each command")]
     async fn run(self, output: &mut Output) -> Result<(), CliError> {
         let hub = Hub::find(self.options())?;
         match self {

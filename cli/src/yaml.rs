@@ -293,13 +293,6 @@ impl Node {
         }
     }
 
-    pub(crate) fn text(&self) -> Option<&str> {
-        match &self.content {
-            Content::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
     fn into_members(self) -> Option<Vec<Member>> {
         match self.content {
             Content::Map(members) => Some(members),

@@ -158,7 +158,7 @@ pub(crate) struct Up {
 }
 
 /// The code store where none is named.
-const CODE_STORE: &str = "files";
+pub(crate) const CODE_STORE: &str = "files";
 
 fn code_stores() -> PossibleValuesParser {
     evoke_store::CODE_STORES.iter().map(|(name, _)| *name).collect::<Vec<_>>().into()

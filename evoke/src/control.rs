@@ -25,6 +25,8 @@ const MAX_LINE: u64 = 4_096;
 const MAX_CALLERS: usize = 8;
 /// Longest wait for a caller to say what it wants.
 const ASKED_WITHIN: Duration = Duration::from_secs(10);
+/// Wait after a refused accept, when the process has no more file descriptors.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// Name of the socket below the data directory, which only its owner may enter.
 const SOCKET: &str = "control.sock";
 
@@ -128,13 +130,18 @@ impl ControlSocket {
                 Some(_ended) = callers.join_next() => continue,
                 accepted = next => accepted,
             };
+            let (stream, permit) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "the control socket takes no caller");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                    continue;
+                }
+            };
             let (desk, stop) = (Arc::clone(&desk), stop.clone());
             callers.spawn(async move {
-                let answered = async {
-                    let (stream, _permit) = accepted?;
-                    answer(stream, &desk, stop).await
-                };
-                if let Err(error) = answered.await {
+                let _held_while_answered = permit;
+                if let Err(error) = answer(stream, &desk, stop).await {
                     tracing::warn!(%error, "the control socket failed a caller");
                 }
             });

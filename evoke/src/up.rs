@@ -6,6 +6,7 @@ use evoke_cli::Output;
 use evoke_controller::{delete_ended, operator_router, router};
 use evoke_store::{ActivationStore as _, FeedStore as _};
 use tokio::{
+    net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::Notify,
 };
@@ -54,10 +55,7 @@ pub(crate) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
     let tls = settings.tls.as_ref().map(Certificate::acceptor).transpose()?;
     server.listen(listener, tls, Share::Api, stop.child_token());
     if let Some(metrics) = metrics {
-        let address = metrics.local_addr()?;
-        let operators = server.with(operator_router(Arc::clone(&parts.hub)));
-        operators.listen(metrics, None, Share::Operators, stop.child_token());
-        tracing::info!(%address, "metrics for operators");
+        serve_operators(metrics, &parts, &server, &stop)?;
     }
     parts.engine.start(Arc::clone(&parts.invocations) as _)?;
     start_feeds(&parts).await?;
@@ -92,6 +90,20 @@ pub(crate) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
         tracing::error!("the end took too long: what is under way is resumed at the next start");
     }
     Ok(if failed? || drained.is_err() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Shows the metrics of all namespaces on a listener of their own.
+fn serve_operators(
+    listener: TcpListener,
+    parts: &Parts,
+    server: &Server,
+    stop: &CancellationToken,
+) -> std::io::Result<()> {
+    let address = listener.local_addr()?;
+    let operators = server.with(operator_router(Arc::clone(&parts.hub)));
+    operators.listen(listener, None, Share::Operators, stop.child_token());
+    tracing::info!(%address, "metrics for operators");
+    Ok(())
 }
 
 async fn start_feeds(parts: &Parts) -> Result<(), Failure> {

@@ -30,7 +30,7 @@ pub use key_value::KeyValues;
 pub use name::{EntityName, FullName, NameError, Namespace};
 pub use namespace_limits::{NamespaceLimits, NamespaceOverrides};
 pub use package::Package;
-pub use position::{LogUid, Position};
+pub use position::{LogUid, LogUids, Position};
 pub use rule::{DeliveryPolicy, Rule, RuleStatus};
 pub use secret::Secret;
 pub use trigger::Trigger;

@@ -1,6 +1,6 @@
 //! Where a record stands in the event log.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +9,15 @@ use serde::{Deserialize, Serialize};
 /// Part of every activation id, so that two logs never derive the same one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LogUid(pub [u8; 16]);
+
+/// The uids that a log has had. It gets a new one at each restore; what was accepted before keeps
+/// the one that it was accepted with, and so its activation ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogUids {
+    newest: LogUid,
+    /// Oldest first, each with the offset before which it holds.
+    former: Arc<[(u64, LogUid)]>,
+}
 
 /// Place of one record: ordered within its partition only, with gaps.
 ///
@@ -38,6 +47,35 @@ impl fmt::Debug for LogUid {
 impl fmt::Display for LogUid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))
+    }
+}
+
+// === impl LogUids ===
+
+impl LogUids {
+    /// The newest, and former ones, oldest first, each with the offset before which it holds.
+    #[must_use]
+    pub fn new(newest: LogUid, former: impl IntoIterator<Item = (u64, LogUid)>) -> Self {
+        Self { newest, former: former.into_iter().collect() }
+    }
+
+    /// Of what is accepted from now on.
+    #[must_use]
+    pub fn newest(&self) -> LogUid {
+        self.newest
+    }
+
+    /// Of what stands at `position`.
+    #[must_use]
+    pub fn at(&self, position: Position) -> LogUid {
+        let then = self.former.iter().find(|(before, _)| position.offset < *before);
+        then.map_or(self.newest, |(_, uid)| *uid)
+    }
+}
+
+impl From<LogUid> for LogUids {
+    fn from(newest: LogUid) -> Self {
+        Self { newest, former: Arc::default() }
     }
 }
 

@@ -1,9 +1,5 @@
 //! Operation: settings from every source, one hub to a directory, backup, upgrade, TLS, the end.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that cannot go on ends, in what it is made of too"
-)]
+#![expect(clippy::expect_used, reason = "a test that cannot go on ends, in what it is made of too")]
 
 #[path = "operation/backups.rs"]
 mod backups;

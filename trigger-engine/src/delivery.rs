@@ -54,7 +54,7 @@ use std::{
 };
 
 use evoke_event_log::Cursor;
-use evoke_schemas::{ActivationId, EntityUid, LogUid, Position};
+use evoke_schemas::{ActivationId, EntityUid, LogUids, Position};
 use hashbrown::HashMap;
 
 use crate::{
@@ -87,7 +87,7 @@ const REFUSED_WAIT_MS: u64 = 100;
 #[derive(Debug)]
 pub struct Deliveries {
     config: DeliveryConfig,
-    log: LogUid,
+    log: LogUids,
     table: HashMap<DeliveryId, Delivery>,
     turns: Turns,
     /// Those that rest, by when they are due.
@@ -244,7 +244,7 @@ impl Deliveries {
     /// The id of a delivery's activation.
     #[must_use]
     pub fn activation_id(&self, id: DeliveryId) -> ActivationId {
-        id.activation_id(self.log)
+        id.activation_id(self.log.at(id.position))
     }
 
     /// What follows from any step: the mark moves, attempts begin, records go their way.

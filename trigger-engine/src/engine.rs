@@ -102,7 +102,7 @@ impl Engine {
     /// # Errors
     /// [`OpenError`].
     pub async fn open(parts: EngineParts, config: EngineConfig) -> Result<Self, OpenError> {
-        let mut core = Ingest::new(config.ingest.clone(), parts.log.uid());
+        let mut core = Ingest::new(config.ingest.clone(), parts.log.uids());
         remember(&mut core, &*parts.log, &config, &parts.clock).await?;
         let checkpoints = parts.checkpoints.as_deref().map(Checkpoints::open).transpose()?;
         let recovered = recover(&*parts.log, &config, checkpoints.as_ref()).await?;
@@ -268,7 +268,7 @@ async fn recover(
     let kept = checkpoints.map(Checkpoints::load).transpose()?.unwrap_or_default();
     let mut restored = None;
     for checkpoint in &kept {
-        match Deliveries::restore(config.delivery.clone(), log.uid(), checkpoint, &mut effects) {
+        match Deliveries::restore(config.delivery.clone(), log.uids(), checkpoint, &mut effects) {
             // Outcomes that it does not know may have gone with a segment, or events that it means
             // to load; what is alive was carried, so that the whole log tells more.
             Ok(core)
@@ -288,7 +288,7 @@ async fn recover(
             }
         }
     }
-    let begin = || Deliveries::new(config.delivery.clone(), log.uid(), log.begin());
+    let begin = || Deliveries::new(config.delivery.clone(), log.uids(), log.begin());
     let mut core = restored.unwrap_or_else(begin);
     let end = log.end();
     while !core.applied().covers(&end) {

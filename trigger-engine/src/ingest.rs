@@ -26,7 +26,7 @@ mod tests;
 use std::{num::NonZeroU64, sync::Arc};
 
 use evoke_event_log::{Append, AppendError, Appended, DedupEntry};
-use evoke_schemas::{LogUid, Namespace, Position};
+use evoke_schemas::{LogUids, Namespace, Position};
 use hashbrown::HashMap;
 
 use crate::{
@@ -120,7 +120,7 @@ pub enum IngestEffect {
 #[derive(Debug)]
 pub struct Ingest {
     config: IngestConfig,
-    log: LogUid,
+    log: LogUids,
     /// Triggers and rules; changed by whoever owns the entities.
     pub index: RuleIndex,
     dedup: DedupWindow,
@@ -134,11 +134,11 @@ pub struct Ingest {
 impl Ingest {
     /// Ingest into the log of that uid, nothing remembered.
     #[must_use]
-    pub fn new(config: IngestConfig, log: LogUid) -> Self {
+    pub fn new(config: IngestConfig, log: impl Into<LogUids>) -> Self {
         Self {
             dedup: DedupWindow::new(config.dedup_window_ms, config.dedup_entries),
             config,
-            log,
+            log: log.into(),
             index: RuleIndex::default(),
             closed: HashMap::new(),
             flights: HashMap::new(),
@@ -265,7 +265,7 @@ impl Ingest {
             match found.get(&position) {
                 None => unread.push(position),
                 Some(Some(stored)) if event.is_same_as(stored) => {
-                    return Slot::Again(Accepted::again(self.log, position, stored));
+                    return Slot::Again(Accepted::again(self.log.at(position), position, stored));
                 }
                 Some(_) => {}
             }
@@ -337,7 +337,7 @@ impl Ingest {
         effects: &mut Vec<IngestEffect>,
     ) {
         let Some(flight) = self.flights.get_mut(&token) else { return };
-        let remembered = flight.synced(self.log, appended);
+        let remembered = flight.synced(self.log.newest(), appended);
         for (hash, position) in remembered {
             self.dedup.insert(hash, position, now_ms);
             self.unregister(token, hash);

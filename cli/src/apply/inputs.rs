@@ -76,9 +76,9 @@ fn input(node: &Node, at: &At, mistakes: &mut Mistakes) -> (Value, bool) {
 }
 
 /// A map of the long form's members only, with a type or a value; another map is a value itself.
-fn is_long<'a>(names: impl Iterator<Item = &'a str> + Clone) -> bool {
+fn is_long<'a>(mut names: impl Iterator<Item = &'a str> + Clone) -> bool {
     names.clone().all(|name| LONG.contains(&name))
-        && names.clone().any(|name| matches!(name, "value" | "default" | "type"))
+        && names.any(|name| matches!(name, "value" | "default" | "type"))
 }
 
 /// Whether a value has to be written in the long form.

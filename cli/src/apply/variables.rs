@@ -110,7 +110,7 @@ mod tests {
         let lookup = |name: &str| (name == "A").then(|| "x y".to_owned());
         let (at, mut mistakes) = (At { line: 1, path: String::new() }, Mistakes::default());
         fill(&mut node, &at, &lookup, &mut mistakes);
-        assert_eq!(node.text(), Some(expected), "{text}");
+        assert_eq!(node.content, Content::Text(expected.to_owned()), "{text}");
         assert!(mistakes.is_empty());
     }
 

@@ -80,12 +80,9 @@ impl<W: Write> Writer<W> {
 
     /// Copies `bytes` bytes.
     pub(super) fn entry(&mut self, name: &str, bytes: u64, from: impl Read) -> io::Result<()> {
-        let mut hashed = Hashed::new(from.take(bytes));
+        let mut hashed = Hashed::new(from.take(bytes), bytes);
         self.append(name, bytes, &mut hashed)?;
-        let (got, blake3) = hashed.sum();
-        if got != bytes {
-            return Err(io::Error::other(format!("{name} became shorter while it was copied")));
-        }
+        let (_, blake3) = hashed.sum();
         self.entries.push(Entry { name: name.to_owned(), bytes, blake3 });
         Ok(())
     }
@@ -161,7 +158,8 @@ pub(super) fn read(
             let text = small(&mut entry).map_err(|error| BackupError::Cut(error.to_string()))?;
             return check(manifest(&text)?, &seen);
         }
-        seen.push(pass(&path, &mut entry, take)?);
+        let size = entry.size();
+        seen.push(pass(&path, size, &mut entry, take)?);
     }
     Err(BackupError::Cut("its end is missing".to_owned()))
 }
@@ -169,6 +167,7 @@ pub(super) fn read(
 /// Gives one entry on, and says what it was.
 pub(super) fn pass(
     name: &str,
+    bytes: u64,
     from: &mut dyn Read,
     take: &mut Take<'_>,
 ) -> Result<Entry, BackupError> {
@@ -178,8 +177,12 @@ pub(super) fn pass(
             "it leads out of the backup".to_owned(),
         ));
     }
-    let mut hashed = Hashed::new(from);
-    take(name, &mut hashed)?;
+    let mut hashed = Hashed::new(from, bytes);
+    let taken = take(name, &mut hashed);
+    if hashed.is_cut {
+        return Err(BackupError::Cut(format!("it ends within {name}")));
+    }
+    taken?;
     io::copy(&mut hashed, &mut io::sink()).map_err(|error| BackupError::Cut(error.to_string()))?;
     let (bytes, blake3) = hashed.sum();
     Ok(Entry { name: name.to_owned(), bytes, blake3 })
@@ -227,13 +230,16 @@ pub(super) fn small(from: &mut dyn Read) -> io::Result<Vec<u8>> {
 /// Passes on what is read and sums it up.
 struct Hashed<R> {
     from: R,
+    wanted: u64,
     bytes: u64,
+    /// Whether it ended before there was all that was wanted.
+    is_cut: bool,
     hasher: blake3::Hasher,
 }
 
 impl<R: Read> Hashed<R> {
-    fn new(from: R) -> Self {
-        Self { from, bytes: 0, hasher: blake3::Hasher::new() }
+    fn new(from: R, wanted: u64) -> Self {
+        Self { from, wanted, bytes: 0, is_cut: false, hasher: blake3::Hasher::new() }
     }
 
     fn sum(&self) -> (u64, String) {
@@ -246,6 +252,10 @@ impl<R: Read> Read for Hashed<R> {
         let got = self.from.read(into)?;
         self.hasher.update(into.get(..got).unwrap_or_default());
         self.bytes += got as u64;
+        if got == 0 && !into.is_empty() && self.bytes < self.wanted {
+            self.is_cut = true;
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         Ok(got)
     }
 }

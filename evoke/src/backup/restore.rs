@@ -30,20 +30,40 @@ pub(super) struct Restored {
     pub(super) damage: Vec<String>,
 }
 
-/// Restores into a directory that is empty or not there. As long as it goes on, and after one that
-/// broke off, no hub takes the directory.
+/// Restores into a directory that is empty or not there, and leaves it so where that fails. As long
+/// as it goes on, and after a crash in it, no hub takes the directory.
 pub(super) fn restore(from: &Path, to: &Path) -> Result<Restored, BackupError> {
     if fs::read_dir(to).is_ok_and(|mut inside| inside.next().is_some()) {
         return Err(BackupError::NotEmpty(to.display().to_string()));
     }
-    // Looked at before anything is made.
     let input = Input::open(from)?;
+    let was_there = to.exists();
     let directory = Directory::open(to)?;
+    let restored = fill(&directory, input);
+    if restored.is_err() {
+        clear(directory.path(), was_there).map_err(BackupError::io("clear what was restored"))?;
+    }
+    restored
+}
+
+/// Takes away what was restored.
+fn clear(root: &Path, was_there: bool) -> io::Result<()> {
+    if !was_there {
+        return fs::remove_dir_all(root);
+    }
+    for entry in fs::read_dir(root)? {
+        let path = entry?.path();
+        if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }?;
+    }
+    Ok(())
+}
+
+fn fill(directory: &Directory, input: Input<'_>) -> Result<Restored, BackupError> {
     let failed = |name: &str| BackupError::io(format!("write {}", directory.join(name).display()));
     let mark = directory.join(RESTORING);
     store(&mark, &mut io::empty()).map_err(failed(RESTORING))?;
     let mut loads = BTreeMap::new();
-    let manifest = input.read(&mut |name, content| put(&directory, &mut loads, name, content))?;
+    let manifest = input.read(&mut |name, content| put(directory, &mut loads, name, content))?;
     for (name, file) in STORES {
         match loads.remove(*name) {
             Some(load) => load,
@@ -52,8 +72,8 @@ pub(super) fn restore(from: &Path, to: &Path) -> Result<Restored, BackupError> {
         .finish()?;
     }
     let log = directory.join("log");
-    evoke_event_log::restored(&log)?;
     let report = evoke_event_log::verify::verify(&log)?;
+    evoke_event_log::restored(&log, report.next)?;
     let damage = report.segments.iter().flat_map(|segment| &segment.damage);
     let damage = damage.map(ToString::to_string).collect();
     directory.keep_version()?;
@@ -163,7 +183,7 @@ impl<'a> Input<'a> {
                     let file = File::open(root.join(&entry.name));
                     let mut file =
                         file.map_err(|error| BackupError::Cut(format!("{}: {error}", entry.name)))?;
-                    seen.push(archive::pass(&entry.name, &mut file, take)?);
+                    seen.push(archive::pass(&entry.name, entry.bytes, &mut file, take)?);
                 }
                 archive::check(manifest, &seen)
             }

@@ -196,13 +196,13 @@ fn put(bytes: &mut Vec<u8>, field: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, path::PathBuf};
+    use std::collections::BTreeMap;
 
     use super::*;
 
     type Rows = BTreeMap<(String, Vec<u8>), Vec<u8>>;
 
-    fn dumped(path: &PathBuf) -> (Vec<Vec<u8>>, Rows) {
+    fn dumped(path: &Path) -> (Vec<Vec<u8>>, Rows) {
         let database = disk::open(path, CACHE_BYTES).unwrap();
         let (mut chunks, mut rows) = (Vec::new(), Rows::new());
         Snapshot::of(&database)

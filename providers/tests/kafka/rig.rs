@@ -58,7 +58,6 @@ impl Rig {
             producer,
             generation: AtomicU64::new(0),
             numbers: AtomicUsize::new(0),
-            annotations: KeyValues::default(),
             feed_action: None,
         }
     }

@@ -103,10 +103,10 @@ pub(crate) async fn versions(caller: &Caller) -> Result<Vec<String>, FaultError>
             panic!("no list of {collection}")
         };
         for entity in listed {
-            all.push(format!(
-                "{collection} {} {} {} {}",
-                entity["name"], entity["version"], entity["generation"], entity["updated"]
-            ));
+            let members = ["name", "version", "generation", "updated"];
+            let members = members.map(|member| entity.get(member).unwrap_or(&Value::Null));
+            let [name, version, generation, updated] = members;
+            all.push(format!("{collection} {name} {version} {generation} {updated}"));
         }
     }
     all.sort();

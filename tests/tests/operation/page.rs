@@ -17,7 +17,8 @@ async fn the_examples_of_operating_run() -> Done {
     let (hub, _) = place.start().await?;
     let program = place.program().canonicalize()?;
     let folder = program.parent().unwrap_or(Path::new("/"));
-    let path = std::env::var("PATH").unwrap_or_default();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = format!("{}:{}", folder.display(), path.to_string_lossy());
     let text = page()?;
     let fences: Vec<_> = text.split("\n```").skip(1).step_by(2).collect();
     let examples: Vec<_> = fences.iter().filter_map(|fence| fence.strip_prefix("sh\n")).collect();
@@ -26,7 +27,7 @@ async fn the_examples_of_operating_run() -> Done {
         let output = Command::new("sh")
             .args(["-euc", example])
             .current_dir(place.room())
-            .env("PATH", format!("{}:{path}", folder.display()))
+            .env("PATH", &path)
             .env("DATA", place.data())
             .output()
             .await?;
@@ -62,7 +63,10 @@ async fn the_table_of_settings_is_that_of_the_program() -> Done {
     assert_eq!(told, known, "rows of settings that there are not, or the other way round");
     let help = ends(&place, 0, &["up", "--help"]).await?;
     for name in known.iter().filter(|name| !["apply", "follow"].contains(&name.as_str())) {
-        let variable = format!("EVOKE_{}", name.replace('-', "_").to_uppercase());
+        let variable = match name.as_str() {
+            "log-level" => "EVOKE_LOG".to_owned(),
+            name => format!("EVOKE_{}", name.replace('-', "_").to_uppercase()),
+        };
         assert!(help.contains(&format!("[env: {variable}=")), "`{name}` has no {variable}: {help}");
     }
     place.done();

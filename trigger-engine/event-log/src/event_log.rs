@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
-use evoke_schemas::{LogUid, Position};
+use evoke_schemas::{LogUid, LogUids, Position};
 use tokio::sync::{oneshot, watch};
 
 use crate::cursor::Cursor;
@@ -24,6 +24,11 @@ use crate::record::{Append, AppendError, Appended};
 pub trait EventLog: Send + Sync + std::fmt::Debug {
     /// Identity of the log.
     fn uid(&self) -> LogUid;
+
+    /// Identity of the log by position, where it was restored and so had others.
+    fn uids(&self) -> LogUids {
+        self.uid().into()
+    }
 
     /// Hands a batch over without waiting; batches go in by order of this call.
     ///

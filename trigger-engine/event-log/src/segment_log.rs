@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use evoke_schemas::{LogUid, Position};
+use evoke_schemas::{LogUid, LogUids, Position};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -274,7 +274,11 @@ impl SegmentLog {
 #[async_trait]
 impl EventLog for SegmentLog {
     fn uid(&self) -> LogUid {
-        self.shared.identity.uid
+        self.shared.identity.uids.newest()
+    }
+
+    fn uids(&self) -> LogUids {
+        self.shared.identity.uids.clone()
     }
 
     fn submit(&self, append: Append) -> PendingAppend {

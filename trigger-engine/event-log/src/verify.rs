@@ -90,7 +90,7 @@ pub fn verify(dir: &Path) -> Result<VerifyReport, OpenError> {
     }
     let (next, chain) = before.map_or((0, Chain::START), |last| (last.end, last.chain));
     let chain = chain.to_string();
-    Ok(VerifyReport { uid: identity.uid, segments, torn, next, chain })
+    Ok(VerifyReport { uid: identity.uids.newest(), segments, torn, next, chain })
 }
 
 // === impl VerifyReport ===

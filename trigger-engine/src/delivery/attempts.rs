@@ -59,7 +59,7 @@ impl Deliveries {
         self.turns.tally(key).attempts += 1;
         effects.push(DeliveryEffect::Start(Box::new(Start {
             id,
-            activation_id: id.activation_id(self.log),
+            activation_id: id.activation_id(self.log.at(id.position)),
             rule,
             body,
             home: delivery.home,
@@ -93,7 +93,7 @@ impl Deliveries {
             rule: id.rule,
             policy: self.turns.rule(key).policy(),
             since_ms: delivery.since_ms,
-            activation_id: id.activation_id(self.log),
+            activation_id: id.activation_id(self.log.at(id.position)),
             now_ms,
         };
         match retry::decide(case, &mut delivery.attempts, verdict) {

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use evoke_event_log::{Cursor, Item, StoredRecord};
-use evoke_schemas::{EntityUid, LogUid, Occasion, Position, Rule};
+use evoke_schemas::{EntityUid, LogUids, Occasion, Position, Rule};
 use hashbrown::HashMap;
 
 use super::{
@@ -30,11 +30,11 @@ const VERSION: u8 = 1;
 impl Deliveries {
     /// Deliveries of a log from its beginning, nothing known.
     #[must_use]
-    pub fn new(config: DeliveryConfig, log: LogUid, begin: Cursor) -> Self {
+    pub fn new(config: DeliveryConfig, log: impl Into<LogUids>, begin: Cursor) -> Self {
         Self {
             pipeline: Pipeline::new(config.progress_records, config.progress_bytes),
             config,
-            log,
+            log: log.into(),
             table: HashMap::new(),
             turns: Turns::default(),
             due: std::collections::BTreeSet::new(),
@@ -208,7 +208,7 @@ impl Deliveries {
     pub fn checkpoint(&self) -> Bytes {
         let mut writer = Writer::with_capacity(64 + self.table.len() * 160);
         writer.byte(VERSION);
-        writer.raw(&self.log.0);
+        writer.raw(&self.log.newest().0);
         writer.text(&self.water.mark().to_string());
         writer.text(&self.applied.to_string());
         let mut settled: Vec<_> = self.settled.iter().collect();
@@ -258,10 +258,11 @@ impl Deliveries {
     /// [`DecodeError`] where the bytes are damaged, or of another log.
     pub fn restore(
         config: DeliveryConfig,
-        log: LogUid,
+        log: impl Into<LogUids>,
         checkpoint: &Bytes,
         effects: &mut Vec<DeliveryEffect>,
     ) -> Result<Self, DecodeError> {
+        let log = log.into();
         let sum = checkpoint.first_chunk::<4>().copied().map(u32::from_le_bytes);
         let body = checkpoint.slice(checkpoint.len().min(4)..);
         if sum != Some(crc32c::crc32c(&body)) {
@@ -272,7 +273,7 @@ impl Deliveries {
         if reader.byte("checkpoint's version")? != VERSION {
             return Err(DecodeError("checkpoint's version"));
         }
-        if reader.sixteen("checkpoint's log")? != log.0 {
+        if reader.sixteen("checkpoint's log")? != log.newest().0 {
             return Err(DecodeError("checkpoint's log"));
         }
         let mark = read_cursor(reader)?;

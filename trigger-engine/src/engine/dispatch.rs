@@ -279,9 +279,12 @@ impl Driver {
                 self.attempts.spawn(attempt::make(shared, *start));
             }
             DeliveryEffect::RecordTriggers { position, event, accepted_ms } => {
-                for record in
-                    triggers::records(self.shared.log.uid(), position, &event, accepted_ms)
-                {
+                for record in triggers::records(
+                    self.shared.log.uids().at(position),
+                    position,
+                    &event,
+                    accepted_ms,
+                ) {
                     self.shared.activations.stage(record).await?;
                 }
             }

@@ -59,10 +59,10 @@ impl Engine {
         self.running.get().ok_or(QuestionError::NotRunning)
     }
 
-    /// Identity of the log, part of every activation id.
+    /// Identity of the log at `position`, part of every activation id.
     #[must_use]
-    pub fn log_uid(&self) -> evoke_schemas::LogUid {
-        self.parts.log.uid()
+    pub fn log_uid(&self, position: Position) -> evoke_schemas::LogUid {
+        self.parts.log.uids().at(position)
     }
 
     /// Accepted events of a namespace, newest first.

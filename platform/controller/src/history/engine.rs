@@ -193,7 +193,7 @@ async fn explain(
                 trigger: Some(trigger.name.clone()),
                 rule: Some(rule.name.clone()),
                 action: rule.action.clone(),
-                activation_id: rule.active.then(|| id.activation_id(engine.log_uid())),
+                activation_id: rule.active.then(|| id.activation_id(engine.log_uid(position))),
                 decision: if rule.active { Decision::UnderWay } else { Decision::Inactive },
                 attempts: None,
             });
@@ -205,7 +205,7 @@ async fn explain(
             trigger: None,
             rule: None,
             action: action.clone(),
-            activation_id: Some(id.activation_id(engine.log_uid())),
+            activation_id: Some(id.activation_id(engine.log_uid(position))),
             decision: Decision::UnderWay,
             attempts: None,
         });

@@ -59,20 +59,19 @@ impl SegmentLog {
                 Err(error) => return Err(error),
             }
         }
-        let (uid, next) = (self.shared.identity.uid, view.end());
+        let (uid, next) = (self.shared.identity.uids.newest(), view.end());
         Ok(LogCopy { uid, next, identity: (identity::NAME, content), segments })
     }
 }
 
-/// Makes a log of its own of the copy in `dir`, which no log has open: it gets a new uid, as what
-/// it takes from now on stands at positions where the other one may have something else.
+/// Makes a log of its own of the copy in `dir`, which no log has open: from the record `next` on it
+/// has a new uid, as the other one may have something else at those positions.
 ///
 /// # Errors
 /// The directory holds no log that this program can read.
-pub fn restored(dir: &Path) -> Result<LogUid, OpenError> {
+pub fn restored(dir: &Path, next: u64) -> Result<LogUid, OpenError> {
     let dir = Dir::open_existing(dir)?;
-    let former = Identity::read(&dir)?.ok_or(OpenError::NoIdentity)?;
-    Ok(Identity::renew(&dir, former.marker)?.uid)
+    Ok(Identity::renew(&dir, next)?.uids.newest())
 }
 
 /// Whether a file of this name belongs to a copy.
