@@ -227,6 +227,20 @@ pub(crate) enum Key {
         #[arg(long, value_name = "DIR", env = "EVOKE_DATA", default_value = "data")]
         data: PathBuf,
     },
+    /// List the namespaces.
+    List {
+        /// Directory of the hub, running or not.
+        #[arg(long, value_name = "DIR", env = "EVOKE_DATA", default_value = "data")]
+        data: PathBuf,
+    },
+    /// Give a namespace another key and print it; the former key opens nothing from then on.
+    Rotate {
+        /// Name of the namespace.
+        namespace: String,
+        /// Directory of the hub, running or not.
+        #[arg(long, value_name = "DIR", env = "EVOKE_DATA", default_value = "data")]
+        data: PathBuf,
+    },
     /// Show or set what one namespace may use.
     Limits(ForOne),
 }

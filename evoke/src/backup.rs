@@ -104,7 +104,7 @@ pub(crate) fn take(told: &args::Backup) -> Done {
                 stream.into_std().map_err(BackupError::io("speak to the running hub"))
             }
             (Answered::Refused(reason), _) => Err(BackupError::Refused(reason)),
-            (Answered::Key(_) | Answered::Limits(_), _) => {
+            (Answered::Key(_) | Answered::Names(_) | Answered::Limits(_), _) => {
                 Err(BackupError::Refused("it answers something else".into()))
             }
         }

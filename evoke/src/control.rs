@@ -19,8 +19,10 @@ use crate::{
     limits::{self, Keeper},
 };
 
-/// Longest line on the control socket. Unit: bytes.
+/// Longest question on the control socket. Unit: bytes.
 const MAX_LINE: u64 = 4_096;
+/// Longest answer. Unit: bytes.
+const MAX_ANSWER: usize = 16 << 20;
 /// Callers at once; more wait.
 const MAX_CALLERS: usize = 8;
 /// Longest wait for a caller to say what it wants.
@@ -39,6 +41,13 @@ pub(crate) enum Asked {
         /// The name.
         namespace: String,
     },
+    /// The names of all namespaces.
+    ListKeys,
+    /// Another key of the namespace of this name.
+    RotateKey {
+        /// The name.
+        namespace: String,
+    },
     /// Caps of a namespace, changed.
     Limits(limits::Change),
     /// A copy of everything, sent on the same socket.
@@ -51,6 +60,8 @@ pub(crate) enum Asked {
 pub(crate) enum Answered {
     /// The key of the namespace.
     Key(String),
+    /// Names of namespaces.
+    Names(Vec<String>),
     /// What is set for the namespace.
     Limits(NamespaceOverrides),
     /// The copy follows.
@@ -86,7 +97,7 @@ pub(crate) async fn ask(stream: UnixStream, asked: &Asked) -> io::Result<(Answer
     loop {
         match stream.read_u8().await? {
             b'\n' => break,
-            byte if (line.len() as u64) < MAX_LINE => line.push(byte),
+            byte if line.len() < MAX_ANSWER => line.push(byte),
             _ => return Err(io::Error::other("the answer is too long")),
         }
     }
@@ -165,6 +176,16 @@ async fn answer(stream: UnixStream, desk: &Desk, stop: CancellationToken) -> io:
                 Err(error) => Answered::Refused(error.to_string()),
             }
         }
+        Ok(Asked::RotateKey { namespace }) => {
+            match keys::replace(desk.keeper.identities(), &namespace).await {
+                Ok(key) => Answered::Key(key),
+                Err(error) => Answered::Refused(error.to_string()),
+            }
+        }
+        Ok(Asked::ListKeys) => match keys::names(desk.keeper.identities()).await {
+            Ok(names) => Answered::Names(names),
+            Err(error) => Answered::Refused(error.to_string()),
+        },
         Ok(Asked::Limits(change)) => match limits::apply(desk.keeper.as_ref(), change).await {
             Ok(own) => Answered::Limits(own),
             Err(error) => Answered::Refused(error.to_string()),

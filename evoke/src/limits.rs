@@ -134,7 +134,7 @@ pub(crate) async fn change(directory: &Directory, told: &ForOne) -> Result<Strin
     let own = match control::ask(stream, &Asked::Limits(told.change())).await?.0 {
         Answered::Limits(own) => own,
         Answered::Refused(reason) => return Err(KeyError::Refused(reason)),
-        Answered::Key(_) | Answered::Copy => {
+        Answered::Key(_) | Answered::Names(_) | Answered::Copy => {
             return Err(io::Error::other("it answers something else").into());
         }
     };

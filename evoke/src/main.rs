@@ -28,7 +28,7 @@ use std::{
 use clap::{ArgMatches, FromArgMatches as _};
 
 use crate::{
-    args::{Command, Key, Log, Program},
+    args::{Command, Log, Program},
     settings::Told,
 };
 
@@ -66,8 +66,7 @@ fn run(matches: &ArgMatches) -> Done {
         return show_settings(&settings::told(matches)?, which == "show");
     }
     match Program::from_arg_matches(matches)?.command {
-        Command::Key(Key::Add { namespace, data }) => add_key(&namespace, &data),
-        Command::Key(Key::Limits(told)) => change_limits(&told),
+        Command::Key(told) => keys::run(&told),
         Command::Log(Log::Verify { data, json }) => log::verify(&data, json),
         Command::Backup(told) => backup::take(&told),
         Command::Restore(told) => backup::restore(&told),
@@ -131,21 +130,6 @@ fn open_files() -> nix::Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let wanted = hard.min(OPEN_FILES);
     if soft >= wanted { Ok(()) } else { setrlimit(Resource::RLIMIT_NOFILE, wanted, hard) }
-}
-
-fn add_key(namespace: &str, data: &std::path::Path) -> Done {
-    let directory = directory::Directory::open(data)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let key = runtime.block_on(keys::add(&directory, namespace))?;
-    writeln!(io::stdout(), "{key}")?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn change_limits(told: &limits::ForOne) -> Done {
-    let directory = directory::Directory::open(&told.data)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    writeln!(io::stdout(), "{}", runtime.block_on(limits::change(&directory, told))?)?;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// For people, on standard error; a closed one is nobody to tell.

@@ -11,7 +11,7 @@ use evoke_store::{
 use crate::directory::{Directory, DirectoryError};
 
 /// Namespace that a first start makes.
-const DEFAULT_NAMESPACE: &str = "guest";
+pub(crate) const DEFAULT_NAMESPACE: &str = "guest";
 
 /// Everything that is kept beside the event log.
 pub(crate) struct Stores {

@@ -9,6 +9,8 @@ mod certificates;
 mod directories;
 #[path = "operation/ends.rs"]
 mod ends;
+#[path = "operation/keys.rs"]
+mod keys;
 #[path = "operation/page.rs"]
 mod page;
 #[path = "operation/settings.rs"]

@@ -54,6 +54,13 @@ pub trait Identities: Send + Sync {
     /// [`StoreError::Conflict`] where the namespace exists.
     async fn create(&self, namespace: &Namespace) -> Result<Arc<Identity>, StoreError>;
 
+    /// Gives a namespace another key, durably; its uuid stays, the former key opens nothing from
+    /// then on. None where there is no such namespace.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`].
+    async fn rotate(&self, namespace: &Namespace) -> Result<Option<Arc<Identity>>, StoreError>;
+
     /// Every identity, by namespace.
     ///
     /// # Errors

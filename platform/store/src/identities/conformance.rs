@@ -2,6 +2,8 @@
 
 #![expect(clippy::cognitive_complexity, reason = "each assertion counts as a branch")]
 
+use std::sync::Arc;
+
 use evoke_schemas::Namespace;
 
 use super::{Identities, KEY_LENGTH};
@@ -26,5 +28,16 @@ pub(crate) async fn identities(store: &dyn Identities) {
     }
     assert_eq!(store.owner(&mine).await.unwrap().as_deref(), Some(&*identity));
     assert!(store.owner(&Namespace::new("nobody").unwrap()).await.unwrap().is_none());
-    assert_eq!(store.all().await.unwrap(), [identity, other]);
+    assert_eq!(store.all().await.unwrap(), [Arc::clone(&identity), Arc::clone(&other)]);
+
+    let rotated = store.rotate(&mine).await.unwrap().unwrap();
+    assert_eq!((&rotated.uuid, &rotated.subject), (&identity.uuid, &identity.subject));
+    assert_ne!(rotated.key, identity.key);
+    let former = store.authenticate(&identity.uuid, identity.key.reveal()).await.unwrap();
+    assert!(former.is_none(), "the former key opens nothing");
+    let now = store.authenticate(&rotated.uuid, rotated.key.reveal()).await.unwrap();
+    assert_eq!(now.as_deref(), Some(&*rotated));
+    assert_eq!(store.owner(&mine).await.unwrap().as_deref(), Some(&*rotated));
+    assert!(store.rotate(&Namespace::new("nobody").unwrap()).await.unwrap().is_none());
+    assert_eq!(store.all().await.unwrap(), [rotated, other]);
 }

@@ -11,6 +11,7 @@ use chacha20poly1305::aead::{OsRng, rand_core::RngCore as _};
 use evoke_schemas::{Namespace, NamespaceOverrides, Secret};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 
 use super::{Identities, Identity, KEY_LENGTH};
 use crate::{EmbeddedEntities, Seal, StoreError, disk};
@@ -41,6 +42,8 @@ pub struct EmbeddedIdentities {
     database: Arc<Database>,
     seal: Seal,
     known: RwLock<Known>,
+    /// Held while a key is changed: the file's last one is the one that is known.
+    turn: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -80,7 +83,7 @@ impl EmbeddedIdentities {
             }
         }
         drop(transaction);
-        Ok(Self { database, seal, known: RwLock::new(known) })
+        Ok(Self { database, seal, known: RwLock::new(known), turn: Mutex::new(()) })
     }
 
     /// Takes OpenWhisk's well-known credentials too, in memory only.
@@ -161,6 +164,18 @@ impl Identities for EmbeddedIdentities {
                 Err(error)
             }
         }
+    }
+
+    async fn rotate(&self, namespace: &Namespace) -> Result<Option<Arc<Identity>>, StoreError> {
+        let _turn = self.turn.lock().await;
+        let Some(former) = self.owner(namespace).await? else { return Ok(None) };
+        let identity = Identity { key: random_key(), ..former.as_ref().clone() };
+        let (database, seal, kept) =
+            (Arc::clone(&self.database), self.seal.clone(), identity.clone());
+        disk::blocking(move || Self::keep(&database, &seal, &kept)).await?;
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.owners.remove(namespace);
+        Ok(Some(known.add(identity)))
     }
 
     async fn all(&self) -> Result<Vec<Arc<Identity>>, StoreError> {
@@ -283,7 +298,11 @@ mod tests {
         let key = made.key.reveal().as_bytes();
         assert!(!file.windows(key.len()).any(|part| part == key), "the key lies open");
         let again = EmbeddedIdentities::open(&entities(folder.path())).unwrap();
-        assert_eq!(again.all().await.unwrap(), [made]);
+        assert_eq!(again.all().await.unwrap(), [Arc::clone(&made)]);
+        let rotated = again.rotate(&made.namespace).await.unwrap();
+        drop(again);
+        let again = EmbeddedIdentities::open(&entities(folder.path())).unwrap();
+        assert_eq!(again.all().await.unwrap(), Vec::from_iter(rotated));
         assert!(again.owner(&guest).await.unwrap().is_none());
     }
 
