@@ -14,7 +14,7 @@ case $step in
   couchdb) wanted="$build $run npm:npm" ;;
   kafka) wanted="$build $run $kafka" ;;
   deb) wanted="$build $deb" ;;
-  test) wanted="$build $run $kafka $deb npm:npm ip:iproute2 setpriv:util-linux git:git perl:perl zip:zip" ;;
+  test) wanted="$build $run $kafka $deb npm:npm ip:iproute2 setpriv:util-linux git:git perl:perl" ;;
   *) echo "setup.sh: unknown step \`$step\` (known: run, couchdb, kafka, deb, test)" >&2; exit 2 ;;
 esac
 
