@@ -97,8 +97,8 @@ mod tests {
     #[test]
     fn maps_are_blocks_and_values_are_lines() {
         let tick = ("tick".to_owned(), Document::Map(Vec::new()));
-        let rule = ("r".to_owned(), Document::Value(json!({"trigger": "tick", "n": 1})));
+        let rule = ("r".to_owned(), Document::Value(json!({"action": "a", "count": 1})));
         let text = Document::Map(vec![("a".to_owned(), Document::Map(vec![tick, rule]))]).to_yaml();
-        assert_eq!(text, "a:\n  tick:\n  r: {n: 1, trigger: tick}\n");
+        assert_eq!(text, "a:\n  tick:\n  r: {action: a, count: 1}\n");
     }
 }
