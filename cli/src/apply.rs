@@ -31,7 +31,7 @@ pub(crate) use feed_action::{Lifecycle, call as call_feed};
 pub(crate) use inputs::wants_long_form;
 pub(crate) use manifest::{DEFAULT_PACKAGE, FILE};
 pub use mistakes::WrongManifest;
-pub(crate) use plan::all;
+pub(crate) use plan::{all, own_parameters};
 pub(crate) use variables::escaped;
 pub(crate) use wanted::{Collection, FINGERPRINTS, MANAGED};
 

@@ -173,3 +173,6 @@ Examples:
 pub(crate) const RUNTIMES: &str = "\
 Examples:
   evoke runtimes";
+pub(crate) const NAMESPACE_GET: &str = "\
+Examples:
+  evoke namespace get";

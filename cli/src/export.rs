@@ -14,7 +14,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 
 use crate::{
-    apply::{Collection, DEFAULT_PACKAGE, FILE, all, project_of},
+    apply::{Collection, DEFAULT_PACKAGE, FILE, all, own_parameters, project_of},
     error::CliError,
     hub::{Hub, get},
     name::{Name, text, with_package},
@@ -72,16 +72,23 @@ async fn entities(
     project: Option<&str>,
     output: &mut Output,
 ) -> Result<Vec<(Collection, Value)>, CliError> {
-    let mut found = Vec::new();
+    let (mut found, mut packages) = (Vec::new(), Vec::new());
     for collection in Collection::ALL {
         output.progress(&format!("reading {}", collection.word()));
         let listed = all(hub, collection).await?;
         let is_meant = |entity: &Value| project.is_none() || project_of(entity) == project;
-        let listed: Vec<Value> = listed.into_iter().filter(is_meant).collect();
+        // A feed that an action made belongs to its trigger, which names the action.
+        let is_own = |entity: &Value| entity.get("feedAction").is_none();
+        let is_exported = |entity: &Value| is_meant(entity) && is_own(entity);
+        let listed: Vec<Value> = listed.into_iter().filter(is_exported).collect();
         let whole = stream::iter(listed).map(|entity| whole(hub, collection, entity));
         let mut whole: Vec<Value> = whole.buffered(AT_ONCE).try_collect().await?;
         whole.sort_by_key(with_package);
-        found.extend(whole.into_iter().map(|entity| (collection, entity)));
+        if collection == Collection::Packages {
+            packages.clone_from(&whole);
+        }
+        let own = whole.into_iter().map(|entity| own_parameters(entity, &packages, None));
+        found.extend(own.map(|entity| (collection, entity)));
     }
     Ok(found)
 }

@@ -13,6 +13,7 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum NamespaceCommand {
     /// Show its name and its caps, and how much of them is used.
+    #[command(after_help = crate::examples::NAMESPACE_GET)]
     Get,
 }
 

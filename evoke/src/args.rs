@@ -75,6 +75,11 @@ const KEY_HELP: &str = "\
 Examples:
   evoke key add shop
   evoke key add shop --data /var/lib/evoke";
+const LIMITS_HELP: &str = "\
+Examples:
+  evoke key limits shop
+  evoke key limits shop --code 10MB --entities 500
+  evoke key limits shop --reset";
 const VERIFY_HELP: &str = "\
 Examples:
   evoke log verify
@@ -242,6 +247,7 @@ pub(crate) enum Key {
         data: PathBuf,
     },
     /// Show or set what one namespace may use.
+    #[command(after_help = LIMITS_HELP)]
     Limits(ForOne),
 }
 

@@ -20,7 +20,7 @@ const UNPLAYED: &[(&str, &str)] = &[
     ("CONTRIBUTING.md", "its diffs are applied: tests/contributing.rs"),
     ("docs/README.md", "the list of pages"),
     ("docs/api.md", "tests/api_page.rs runs its examples"),
-    ("docs/cli.md", "written from the program's own definitions, evoke/src/args/tests.rs"),
+    ("docs/cli.md", "written by the program, whose own tests read its examples: evoke/src/args"),
     ("docs/compatibility.md", "a list, which tests/golden.rs holds to recordings of OpenWhisk"),
     ("docs/couchdb.md", "needs a server of CouchDB: tests/feeds.rs, tests/feed_actions.rs"),
     ("docs/feed-cases.md", "a table, which tests/tidy.rs holds to the tests that it names"),

@@ -7,7 +7,5 @@ mod apply;
 mod dev;
 #[path = "manifests/export.rs"]
 mod export;
-#[path = "manifests/page.rs"]
-mod page;
 #[path = "manifests/shop.rs"]
 mod shop;

@@ -16,6 +16,7 @@ use crate::{
     error::CliError,
     hub::{Hub, MAX_LIST, get},
     name::{Name, text, with_package},
+    parameters::value_of,
 };
 
 /// Requests at once.
@@ -67,10 +68,19 @@ pub(super) async fn plan(
     let mut mistakes = Mistakes::default();
     let asked = stream::iter(&project.wanted).map(|wanted| current(hub, wanted));
     let found: Vec<Found> = asked.buffered(AT_ONCE).try_collect().await?;
+    let packages: Vec<Value> = project
+        .wanted
+        .iter()
+        .zip(&found)
+        .filter_map(|(wanted, found)| match found {
+            Found::There(one) if wanted.collection == Collection::Packages => Some(one.clone()),
+            _ => None,
+        })
+        .collect();
     let mut steps = Vec::new();
     for (wanted, found) in project.wanted.iter().zip(found) {
         let current = match found {
-            Found::There(current) => Some(current),
+            Found::There(current) => Some(own_parameters(current, &packages, Some(wanted))),
             Found::Absent => None,
             Found::OfAnotherKind => {
                 mistakes.add(&wanted.at, "the name is taken by an entity of another kind");
@@ -106,6 +116,27 @@ pub(super) async fn plan(
         steps.append(&mut gone(hub, name, &project.wanted).await?);
     }
     Ok(Plan { steps, project: project.name.clone() })
+}
+
+/// An action without the parameters that it only has from its package, as the hub shows it; those
+/// that are wanted of it stay.
+pub(crate) fn own_parameters(
+    mut action: Value,
+    packages: &[Value],
+    wanted: Option<&Wanted>,
+) -> Value {
+    let namespace = text(&action, "namespace").split_once('/');
+    let package =
+        namespace.and_then(|(_, name)| packages.iter().find(|one| text(one, "name") == name));
+    let inherited = package.and_then(|package| package.get("parameters")?.as_array()).cloned();
+    let wanted = wanted.and_then(|wanted| wanted.body.get("parameters"));
+    let parameters = action.get_mut("parameters").and_then(Value::as_array_mut);
+    if let (Some(inherited), Some(parameters)) = (inherited, parameters) {
+        let is_wanted =
+            |one: &Value| wanted.is_some_and(|wanted| value_of(wanted, text(one, "key")).is_some());
+        parameters.retain(|one| is_wanted(one) || !inherited.contains(one));
+    }
+    action
 }
 
 enum Found {

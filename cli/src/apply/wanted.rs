@@ -18,7 +18,7 @@ pub(crate) const FINGERPRINTS: &str = "evoke-fingerprints";
 
 /// An entity as it shall be.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     pub(super) collection: Collection,
     pub(super) name: Name,
     pub(super) at: At,

@@ -71,8 +71,6 @@ pub(super) async fn describe(
                 (DEFAULT_PACKAGE.to_owned(), described)
             }
             Collection::Rules => (DEFAULT_PACKAGE.to_owned(), rule(entity, placeholders)),
-            // It belongs to its trigger, which names the action that made it.
-            Collection::Feeds if entity.get("feedAction").is_some() => continue,
             Collection::Feeds => (DEFAULT_PACKAGE.to_owned(), feed(entity, placeholders)),
         };
         let inside = &mut packages.entry(package).or_default().inside;
@@ -216,7 +214,10 @@ fn asked_for(config: &Map<String, Value>, path: &[&str]) -> Value {
             }) {
                 inputs.insert("trigger_payload".to_owned(), payload);
             }
-            inputs.retain(|name, value| name != "strict" || *value == Value::Bool(true));
+            let defaults = [("strict", json!(false)), ("dialect", json!("openwhisk"))];
+            inputs.retain(|name, value| {
+                !defaults.iter().any(|(key, default)| key == name && default == value)
+            });
         }
         [_, "messaging", _] if inputs.contains_key("user") => {
             inputs.insert("password".to_owned(), crate::apply::MASK.into());

@@ -62,12 +62,12 @@ fn bare_or_quoted(text: &str) -> String {
         .bytes()
         .next()
         .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_' || byte == b'/');
-    let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./@".contains(&byte);
+    let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./@:".contains(&byte);
     let is_text = matches!(plain(text), Content::Text(_));
     // Other readers take these for true and false.
     let is_word =
         matches!(text.to_ascii_lowercase().as_str(), "yes" | "no" | "on" | "off" | "y" | "n");
-    if begins && is_text && !is_word && text.bytes().all(is_safe) {
+    if begins && is_text && !is_word && text.bytes().all(is_safe) && !text.ends_with(':') {
         text.to_owned()
     } else {
         Value::from(text).to_string()
@@ -97,8 +97,8 @@ mod tests {
     #[test]
     fn maps_are_blocks_and_values_are_lines() {
         let tick = ("tick".to_owned(), Document::Map(Vec::new()));
-        let rule = ("r".to_owned(), Document::Value(json!({"trigger": "tick", "n": 1})));
+        let rule = ("r".to_owned(), Document::Value(json!({"action": "a", "count": 1})));
         let text = Document::Map(vec![("a".to_owned(), Document::Map(vec![tick, rule]))]).to_yaml();
-        assert_eq!(text, "a:\n  tick:\n  r: {n: 1, trigger: tick}\n");
+        assert_eq!(text, "a:\n  tick:\n  r: {action: a, count: 1}\n");
     }
 }

@@ -11,7 +11,7 @@ use chacha20poly1305::aead::{OsRng, rand_core::RngCore as _};
 use evoke_schemas::{Namespace, NamespaceOverrides, Secret};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use tokio::sync::Semaphore;
 
 use super::{Identities, Identity, KEY_LENGTH};
 use crate::{EmbeddedEntities, Seal, StoreError, disk};
@@ -43,7 +43,7 @@ pub struct EmbeddedIdentities {
     seal: Seal,
     known: RwLock<Known>,
     /// Held while a key is changed: the file's last one is the one that is known.
-    turn: Mutex<()>,
+    turn: Semaphore,
 }
 
 #[derive(Debug, Default)]
@@ -83,7 +83,7 @@ impl EmbeddedIdentities {
             }
         }
         drop(transaction);
-        Ok(Self { database, seal, known: RwLock::new(known), turn: Mutex::new(()) })
+        Ok(Self { database, seal, known: RwLock::new(known), turn: Semaphore::new(1) })
     }
 
     /// Takes OpenWhisk's well-known credentials too, in memory only.
@@ -167,7 +167,7 @@ impl Identities for EmbeddedIdentities {
     }
 
     async fn rotate(&self, namespace: &Namespace) -> Result<Option<Arc<Identity>>, StoreError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn.acquire().await.map_err(StoreError::failed)?;
         let Some(former) = self.owner(namespace).await? else { return Ok(None) };
         let identity = Identity { key: random_key(), ..former.as_ref().clone() };
         let (database, seal, kept) =
