@@ -143,6 +143,12 @@ pub(crate) struct Up {
     /// Most time that the whole end may take after that, in seconds.
     #[arg(long, value_name = "SECONDS", env = "EVOKE_DRAIN_WITHIN", default_value_t = 30)]
     pub(crate) drain_within: u64,
+    /// Most bytes of the whole data directory on disk, in MB; past it what is new is answered 429.
+    #[arg(long, value_name = "MB", env = "EVOKE_DISK_BUDGET")]
+    pub(crate) disk_budget: Option<u64>,
+    /// Most connections to the API at once; more wait, and who keeps the hub waiting is closed.
+    #[arg(long, value_name = "COUNT", env = "EVOKE_CONNECTIONS", default_value_t = 4_096)]
+    pub(crate) connections: usize,
     /// Caps of each namespace.
     #[command(flatten)]
     pub(crate) limits: ForAll,

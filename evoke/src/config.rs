@@ -16,6 +16,8 @@ use crate::{
 const MIN_SANDBOX_MEMORY: u64 = 256;
 /// Least budget of the event log. Unit: MB.
 const MIN_LOG_SIZE: u64 = 256;
+/// Least budget of the data directory. Unit: MB.
+const MIN_DISK_BUDGET: u64 = 512;
 /// Least time for the end of a hub. Unit: seconds.
 const MIN_DRAIN: u64 = 1;
 
@@ -47,6 +49,10 @@ pub(crate) struct Settings {
     pub(crate) drain_delay: Duration,
     /// Most time of the end after that.
     pub(crate) drain_within: Duration,
+    /// Most bytes of the data directory, where set.
+    pub(crate) disk_budget: Option<u64>,
+    /// Most connections to the API.
+    pub(crate) connections: usize,
     /// Caps of every namespace that has none of its own.
     pub(crate) namespace: NamespaceLimits,
     /// Manifest to apply once ready.
@@ -126,6 +132,8 @@ impl SettingError {
             Self::Network(_) => &["allow-network"],
             Self::TooSmall("--log-size", _) => &["log-size"],
             Self::TooSmall("--sandbox-memory", _) => &["sandbox-memory"],
+            Self::TooSmall("--disk-budget", _) => &["disk-budget"],
+            Self::TooSmall("--connections", _) => &["connections"],
             Self::TooSmall(..) => &["drain-within"],
             Self::Cap(error) => match error.cap() {
                 "code" => &["code-size"],
@@ -174,9 +182,7 @@ impl Settings {
         if let Err(error) = EnvFilter::try_new(&up.log_level) {
             wrong.push(SettingError::LogLevel(up.log_level.clone(), error));
         }
-        if let Err(caps) = up.limits.limits().check() {
-            wrong.extend(caps.into_iter().map(SettingError::from));
-        }
+        caps(up, &mut wrong);
         let sandbox = sandboxes(up, &mut wrong);
         if !wrong.is_empty() {
             return Err(wrong);
@@ -195,10 +201,24 @@ impl Settings {
             activation_age: Duration::from_secs(up.activation_age.saturating_mul(3_600)),
             drain_delay: Duration::from_secs(up.drain_delay),
             drain_within: Duration::from_secs(up.drain_within),
+            disk_budget: up.disk_budget.map(|megabytes| megabytes << 20),
+            connections: up.connections,
             namespace: up.limits.limits(),
             apply: up.apply.clone(),
             follow: up.follow,
         })
+    }
+}
+
+fn caps(up: &Up, wrong: &mut Vec<SettingError>) {
+    if up.disk_budget.is_some_and(|megabytes| megabytes < MIN_DISK_BUDGET) {
+        wrong.push(SettingError::TooSmall("--disk-budget", MIN_DISK_BUDGET));
+    }
+    if up.connections == 0 {
+        wrong.push(SettingError::TooSmall("--connections", 1));
+    }
+    if let Err(caps) = up.limits.limits().check() {
+        wrong.extend(caps.into_iter().map(SettingError::from));
     }
 }
 

@@ -5,6 +5,7 @@ mod backup;
 mod config;
 mod control;
 mod directory;
+mod disk;
 mod host;
 mod keys;
 mod limits;

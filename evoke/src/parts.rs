@@ -11,8 +11,11 @@ use evoke_invoker::Invoker;
 use evoke_sandbox::SandboxDriver;
 use evoke_trigger_engine::{Clock, Engine, EngineConfig, EngineParts, config::DeliveryConfig};
 
+use evoke_store::Reserve;
+
 use crate::{
-    config::Settings, directory::Directory, host::Program, sandbox_api::SandboxApi, stores::Stores,
+    config::Settings, directory::Directory, disk, host::Program, sandbox_api::SandboxApi,
+    stores::Stores,
 };
 
 type Failure = Box<dyn std::error::Error>;
@@ -50,7 +53,9 @@ impl Parts {
         let sandbox_api = Arc::new(SandboxApi::default());
         let (stores, driver) = tokio::try_join!(
             async {
-                let stores = Stores::open(directory, &settings.code_store, settings.dev_keys);
+                let reserve = Reserve::open(&directory.join(disk::RESERVE), disk::RESERVE_BYTES)?;
+                let (code, dev) = (&settings.code_store, settings.dev_keys);
+                let stores = Stores::open(directory, code, dev, Some(Arc::new(reserve)));
                 stores.await.map_err(Failure::from)
             },
             open_driver(settings, directory, Arc::clone(&sandbox_api)),
@@ -58,10 +63,7 @@ impl Parts {
         let invoker = open_invoker(settings, driver, &stores).await?;
         let engine = open_engine(settings, directory, Arc::clone(&log) as _, &stores).await?;
         let clock: Arc<dyn FeedClock> = Arc::new(SystemClock);
-        let config = evoke_controller::Config {
-            namespace: settings.namespace,
-            ..evoke_controller::Config::default()
-        };
+        let config = config_of(settings);
         let manifest = Arc::new(invoker.runtimes().manifest().clone());
         let runner: Arc<dyn Runner> = Arc::new(invoker.clone());
         let system = open_system(&clock)?;
@@ -99,6 +101,13 @@ impl Parts {
         hub.answer_from(Arc::new(engine.clone()));
         hub.measure_host(Arc::new(Program::new(directory.path())));
         Ok(Self { stores, log, engine, invoker, invocations, supervisor, hub, sandbox_api })
+    }
+}
+
+fn config_of(settings: &Settings) -> evoke_controller::Config {
+    evoke_controller::Config {
+        namespace: settings.namespace,
+        ..evoke_controller::Config::default()
     }
 }
 

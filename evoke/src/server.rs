@@ -1,7 +1,12 @@
 //! Serving the API: listeners, TLS, bounds on connections, and their end.
 
+mod guest_body;
+mod guests;
+mod unstalled;
+
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use hyper::service::Service as _;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -9,13 +14,16 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Connections of the API at once; more wait to be accepted.
-const MAX_CONNECTIONS: usize = 4_096;
+use self::{
+    guest_body::GuestBody,
+    guests::{Guests, Seat},
+    unstalled::Unstalled,
+};
+
 /// Connections the kernel keeps until they are accepted. Past it a burst of newcomers is turned
 /// into half-open connections, which wait for an answer from nobody; the kernel's own bound
 /// (`net.core.somaxconn`) holds as well.
@@ -25,6 +33,7 @@ const MAX_SANDBOX_CONNECTIONS: usize = 64;
 /// Connections to the operators' metrics at once.
 const MAX_OPERATOR_CONNECTIONS: usize = 16;
 /// Longest time from the first byte of a request's head to its last, and of an idle connection.
+/// Where others wait for room, who keeps the hub waiting goes sooner (`guests`).
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 /// Longest TLS handshake.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
@@ -40,6 +49,8 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 pub(crate) struct Server {
     router: axum::Router,
     connections: TaskTracker,
+    /// Connections of the API at once; more wait to be accepted.
+    most: usize,
     stop: CancellationToken,
 }
 
@@ -67,10 +78,10 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl Server {
-    /// A server that ends with `stop`.
+    /// A server of at most so many connections, that ends with `stop`.
     #[must_use]
-    pub(crate) fn new(router: axum::Router, stop: CancellationToken) -> Self {
-        Self { router, connections: TaskTracker::new(), stop }
+    pub(crate) fn new(router: axum::Router, most: usize, stop: CancellationToken) -> Self {
+        Self { router, connections: TaskTracker::new(), most, stop }
     }
 
     /// A server of another router, with which it ends.
@@ -104,10 +115,10 @@ impl Server {
         share: Share,
         until: CancellationToken,
     ) {
-        let room = Arc::new(Semaphore::new(share.connections()));
+        let guests = Guests::new(self.connections_of(share));
         loop {
             let next = async {
-                let permit = Arc::clone(&room).acquire_owned().await.map_err(io::Error::other)?;
+                let permit = guests.room().await.map_err(io::Error::other)?;
                 Ok::<_, io::Error>((listener.accept().await?.0, permit))
             };
             let accepted = tokio::select! {
@@ -116,7 +127,9 @@ impl Server {
                 accepted = next => accepted,
             };
             match accepted {
-                Ok((stream, permit)) => self.connect(stream, tls.clone(), permit, until.clone()),
+                Ok((stream, permit)) => {
+                    self.connect(stream, tls.clone(), guests.seat(permit), until.clone());
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_AGAIN).await;
@@ -129,25 +142,32 @@ impl Server {
         &self,
         stream: TcpStream,
         tls: Option<TlsAcceptor>,
-        permit: OwnedSemaphorePermit,
+        seat: Seat,
         until: CancellationToken,
     ) {
         let own = self.clone();
         self.connections.spawn(async move {
-            let _held_while_connected = permit;
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "no TCP_NODELAY");
             }
-            let Some(tls) = tls else { return own.serve(stream, until).await };
+            let Some(tls) = tls else { return own.serve(stream, seat, until).await };
             match tokio::time::timeout(HANDSHAKE_WITHIN, tls.accept(stream)).await {
-                Ok(Ok(stream)) => own.serve(stream, until).await,
+                Ok(Ok(stream)) => own.serve(stream, seat, until).await,
                 Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
                 Err(_elapsed) => tracing::debug!("TLS handshake took too long"),
             }
         });
     }
 
-    async fn serve<S>(&self, stream: S, until: CancellationToken)
+    fn connections_of(&self, share: Share) -> usize {
+        match share {
+            Share::Api => self.most,
+            Share::Sandbox => MAX_SANDBOX_CONNECTIONS,
+            Share::Operators => MAX_OPERATOR_CONNECTIONS,
+        }
+    }
+
+    async fn serve<S>(&self, stream: S, seat: Seat, until: CancellationToken)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -157,8 +177,18 @@ impl Server {
             .max_buf_size(MAX_HEAD_BYTES)
             .max_headers(MAX_HEADERS)
             .half_close(false);
-        let service = TowerToHyperService::new(self.router.clone());
-        let connection = http.serve_connection(TokioIo::new(stream), service);
+        let router = TowerToHyperService::new(self.router.clone());
+        let guest = &seat.guest;
+        let service = hyper::service::service_fn(|request: hyper::Request<_>| {
+            let request = request.map(|body| GuestBody::new(body, Arc::clone(guest)));
+            let answer = router.call(request);
+            async move {
+                let answer = answer.await;
+                guest.answered();
+                answer
+            }
+        });
+        let connection = http.serve_connection(TokioIo::new(Unstalled::new(stream)), service);
         tokio::pin!(connection);
         let ended = tokio::select! {
             // A stop ends a listener too; requests under way are finished all the same.
@@ -169,19 +199,10 @@ impl Server {
                 connection.await
             }
             () = until.cancelled() => return,
+            () = guest.leave.cancelled() => return,
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection broke off");
-        }
-    }
-}
-
-impl Share {
-    fn connections(self) -> usize {
-        match self {
-            Self::Api => MAX_CONNECTIONS,
-            Self::Sandbox => MAX_SANDBOX_CONNECTIONS,
-            Self::Operators => MAX_OPERATOR_CONNECTIONS,
         }
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use evoke_schemas::Namespace;
 use evoke_store::{
-    CodeStore, EmbeddedActivations, EmbeddedEntities, EmbeddedIdentities, Identities as _, Seal,
-    SealError, StoreError, open_code_store,
+    CodeStore, EmbeddedActivations, EmbeddedEntities, EmbeddedIdentities, Identities as _, Reserve,
+    Seal, SealError, StoreError, open_code_store,
 };
 
 use crate::directory::{Directory, DirectoryError};
@@ -21,6 +21,8 @@ pub(crate) struct Stores {
     pub(crate) identities: Arc<EmbeddedIdentities>,
     /// Activation records.
     pub(crate) activations: Arc<EmbeddedActivations>,
+    /// Room on disk for what was accepted; none where nothing is.
+    pub(crate) reserve: Option<Arc<Reserve>>,
     /// Code by hash.
     pub(crate) code: Arc<dyn CodeStore>,
 }
@@ -59,13 +61,18 @@ impl Stores {
         directory: &Directory,
         code_store: &str,
         dev_keys: bool,
+        reserve: Option<Arc<Reserve>>,
     ) -> Result<Self, OpenError> {
-        let (entities, identities) = open_entities(directory)?;
+        let (entities, identities) = open_entities_with(directory, reserve.as_ref())?;
         make_default_namespace(&identities, directory).await?;
         let identities = if dev_keys { identities.with_development_keys() } else { identities };
         let failed = |what| move |source| OpenError::Store { what, source };
-        let activations = EmbeddedActivations::open(&directory.join("activations.redb"))
-            .map_err(failed("activation store"))?;
+        let path = directory.join("activations.redb");
+        let activations = match &reserve {
+            Some(reserve) => EmbeddedActivations::open_with(&path, reserve),
+            None => EmbeddedActivations::open(&path),
+        };
+        let activations = activations.map_err(failed("activation store"))?;
         let code = open_code_store(code_store, &directory.join("code"))
             .ok_or_else(|| OpenError::NoCodeStore(code_store.to_owned()))?
             .map_err(failed("code store"))?;
@@ -74,6 +81,7 @@ impl Stores {
             identities: Arc::new(identities),
             activations: Arc::new(activations),
             code,
+            reserve,
         })
     }
 }
@@ -95,12 +103,19 @@ async fn make_default_namespace(
     Ok(directory.keep_credentials(identity.credential().reveal())?)
 }
 
-/// Opens entities and identities, which share a file.
+/// Opens entities and identities, which share a file, where no hub runs.
 ///
 /// # Errors
 /// Names the store.
 pub(crate) fn open_entities(
     directory: &Directory,
+) -> Result<(EmbeddedEntities, EmbeddedIdentities), OpenError> {
+    open_entities_with(directory, None)
+}
+
+fn open_entities_with(
+    directory: &Directory,
+    reserve: Option<&Arc<Reserve>>,
 ) -> Result<(EmbeddedEntities, EmbeddedIdentities), OpenError> {
     let failed = |what| move |source| OpenError::Store { what, source };
     let (seal, made) = Seal::from_file(&directory.join("secrets.key"))?;
@@ -109,8 +124,12 @@ pub(crate) fn open_entities(
             "secrets are encrypted with a key that lies beside them in the data directory"
         );
     }
-    let entities = EmbeddedEntities::open(&directory.join("entities.redb"), seal)
-        .map_err(failed("entity store"))?;
+    let path = directory.join("entities.redb");
+    let entities = match reserve {
+        Some(reserve) => EmbeddedEntities::open_with(&path, seal, reserve),
+        None => EmbeddedEntities::open(&path, seal),
+    };
+    let entities = entities.map_err(failed("entity store"))?;
     let identities = EmbeddedIdentities::open(&entities).map_err(failed("identities"))?;
     Ok((entities, identities))
 }

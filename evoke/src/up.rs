@@ -5,6 +5,7 @@ use std::{future::Future, process::ExitCode, sync::Arc, time::Duration};
 use evoke_cli::Output;
 use evoke_controller::{delete_ended, operator_router, router};
 use evoke_store::{ActivationStore as _, FeedStore as _};
+use evoke_trigger_engine::{Clock, Steps};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -17,7 +18,7 @@ use crate::{
     config::Settings,
     control::{ControlSocket, Desk},
     directory::Directory,
-    notify,
+    disk, notify,
     parts::Parts,
     server::{self, Server, Share},
     tls::Certificate,
@@ -48,7 +49,7 @@ pub(crate) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
     let address = listener.local_addr()?;
     let metrics = settings.metrics_listen.map(server::bind).transpose()?;
     let control = ControlSocket::bind(&directory)?;
-    let server = Server::new(router(Arc::clone(&parts.hub)), stop.clone());
+    let server = Server::new(router(Arc::clone(&parts.hub)), settings.connections, stop.clone());
     parts.sandbox_api.serve_with(server.clone());
     let loaded = parts.hub.load().await?;
     tracing::info!(triggers = loaded.triggers, rules = loaded.rules, "entities loaded");
@@ -70,6 +71,7 @@ pub(crate) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
         settings.activation_age,
         stop.clone(),
     ));
+    tasks.spawn(disk::watch(&parts, &settings, &directory).run(stop.clone()));
     tasks.spawn(delete_ended(Arc::clone(&parts.hub), stop.clone()));
     // Who finds the address finds a hub that is ready.
     parts.hub.set_ready();
@@ -174,6 +176,10 @@ async fn drain(parts: &Parts, server: &Server, stop: &CancellationToken, tasks: 
     if tokio::time::timeout(RUNS_WITHIN, parts.engine.shutdown()).await.is_err() {
         tracing::info!("deliveries under way are resumed at the next start");
     }
+    // What still waits for room waits no more: it is delivered again at the next start.
+    if let Some(reserve) = &parts.stores.reserve {
+        reserve.end();
+    }
     parts.invoker.shutdown(Duration::from_secs(1)).await;
     if let Err(error) = parts.stores.activations.flush().await {
         tracing::error!(%error, "the last activation records may be lost");
@@ -187,15 +193,18 @@ async fn expire(
     age: Duration,
     stop: CancellationToken,
 ) {
+    let (clock, mut steps) = (Clock::system(), Steps::default());
+    let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(EXPIRE_EVERY) => {}
         }
-        let before = std::time::SystemTime::now()
-            .checked_sub(age)
-            .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
-            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        steps.look(&clock);
+        if !steps.is_settled(&clock) {
+            continue;
+        }
+        let before = clock.now_ms().saturating_sub(age_ms);
         if let Err(error) = activations.expire(before).await {
             tracing::warn!(%error, "old activation records stay");
         }

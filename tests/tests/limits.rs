@@ -3,6 +3,7 @@
 
 use std::process::Output;
 
+use evoke_schemas::{ByteSize, NamespaceLimits};
 use evoke_tests::{
     e2e::{
         caller::{Ask, Caller, Reply},
@@ -12,6 +13,7 @@ use evoke_tests::{
     },
     fault::error::FaultError,
 };
+use evoke_trigger_engine::Cap;
 use serde_json::{Value, json};
 
 type Done = Result<(), FaultError>;
@@ -49,7 +51,7 @@ async fn code_and_payload_are_refused_past_their_size_in_openwhisks_words() -> D
     place.launch.environment.push(("EVOKE_CODE_SIZE", "1KB".into()));
     let (hub, caller) = place.start().await?;
     let code = |bytes: usize| {
-        let code = format!("function main(a) {{ return a }}{}", " ".repeat(bytes - 30));
+        let code = format!("function main(a) {{ return a }}{}", " ".repeat(bytes - 29));
         assert_eq!(code.len(), bytes);
         json!({"exec": {"kind": "nodejs:default", "code": code}})
     };
@@ -204,6 +206,45 @@ async fn caps_that_cannot_be_are_told_all_at_once() -> Done {
         let output = run(&place, &words).await?;
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && told.contains(sentence), "{words:?}: {told}");
+    }
+    hub.stop().await?;
+    place.done();
+    Ok(())
+}
+
+/// Each command of the page gives what the page shows; `…` stands for anything.
+#[tokio::test]
+async fn the_page_shows_what_happens_and_lists_every_cap() -> Done {
+    let mut place = Place::new()?;
+    let (hub, _caller) = place.start().await?;
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/limits.md"))?;
+    let mut commands = 0;
+    for block in page.split("```console\n").skip(1) {
+        let block = block.split("```").next().unwrap_or_default();
+        for shown in block.split("$ evoke ").skip(1) {
+            let (words, wanted) = shown.split_once('\n').unwrap_or((shown, ""));
+            let words: Vec<&str> = words.split(' ').chain(["--data", "DATA"]).collect();
+            let output = place.run(&words).await?;
+            assert!(output.status.success(), "{words:?}: {output:?}");
+            let got = String::from_utf8_lossy(&output.stdout).into_owned();
+            let mut rest = got.trim_end();
+            for part in wanted.trim_end().split('…') {
+                let part = part.trim();
+                let at = rest.find(part);
+                assert!(at.is_some(), "{words:?} gives\n{got}\nand not\n{wanted}");
+                rest = rest.get(at.unwrap_or_default() + part.len()..).unwrap_or_default();
+            }
+            assert!(wanted.contains('…') || rest.is_empty(), "{words:?} gives\n{got}");
+            commands += 1;
+        }
+    }
+    assert!(commands >= 4, "{commands} commands are tried");
+    for (cap, most, bytes) in NamespaceLimits::default().all() {
+        let most = if bytes { ByteSize(most).to_string() } else { most.to_string() };
+        assert!(page.contains(&format!("| `{cap}` | {most} |")), "`{cap}` of {most}");
+    }
+    for cap in [Cap::UndeliveredBytes, Cap::LogQueue, Cap::Disk, Cap::DiskBudget, Cap::LogSize] {
+        assert!(page.contains(&format!("| `{}` |", cap.name())), "{}", cap.name());
     }
     hub.stop().await?;
     place.done();

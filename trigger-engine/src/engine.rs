@@ -13,10 +13,13 @@ mod upkeep;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use evoke_event_log::{EventLog, ReadError, ReadLimit};
+use evoke_event_log::{EventLog, Health, ReadError, ReadLimit};
 use evoke_schemas::{EntityName, EntityUid, Namespace, Rule, Trigger};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -27,7 +30,7 @@ use crate::{
     config::EngineConfig,
     delivery::{Deliveries, DeliveryEffect, DeliveryInput, NamespaceBounds},
     incoming::Incoming,
-    ingest::{Ingest, IngestError},
+    ingest::{Cap, Ingest, IngestError},
     invoker::ActionInvoker,
 };
 use checkpoints::Checkpoints;
@@ -62,6 +65,8 @@ pub struct Engine {
     recovered: Arc<Mutex<Option<Recovered>>>,
     /// Bounds of single namespaces, until deliveries begin.
     bounds: Arc<Mutex<Vec<(Namespace, NamespaceBounds)>>>,
+    /// Most bytes of sealed segments, beside the settings.
+    log_bytes: Arc<AtomicU64>,
     running: Arc<OnceLock<Running>>,
 }
 
@@ -114,6 +119,7 @@ impl Engine {
             checkpoints,
             recovered: Arc::new(Mutex::new(Some(recovered))),
             bounds: Arc::default(),
+            log_bytes: Arc::new(AtomicU64::new(u64::MAX)),
             running: Arc::new(OnceLock::new()),
         })
     }
@@ -147,8 +153,13 @@ impl Engine {
         let tickets = Tickets::default();
         let stop = CancellationToken::new();
         let (driver, commands) = Driver::new(Arc::clone(&shared), tickets.clone(), effects);
-        let upkeep =
-            upkeep::keep(Arc::clone(&shared), self.config.clone(), commands.clone(), stop.clone());
+        let upkeep = upkeep::Upkeep {
+            shared: Arc::clone(&shared),
+            config: self.config.clone(),
+            log_bytes: Arc::clone(&self.log_bytes),
+            commands: commands.clone(),
+        };
+        let upkeep = upkeep.keep(stop.clone());
         let tasks = Mutex::new(vec![tokio::spawn(driver.run(stop.clone())), tokio::spawn(upkeep)]);
         let running = Running { shared, commands, tickets, stop, tasks };
         self.running.set(running).map_err(|_second| OpenError::Started)
@@ -190,6 +201,28 @@ impl Engine {
         if let Some(running) = self.running.get() {
             running.shared.change(input);
         }
+    }
+
+    /// Takes no event of anybody while that is full; `None` opens again what this closed.
+    pub fn set_shut(&self, cap: Option<Cap>) {
+        self.intake.set_shut(cap);
+    }
+
+    /// What is full, where no event is taken of anybody.
+    #[must_use]
+    pub fn shut(&self) -> Option<Cap> {
+        self.intake.with(|ingest| ingest.shut())
+    }
+
+    /// Whether the log has room on disk for new events.
+    #[must_use]
+    pub fn log_has_room(&self) -> bool {
+        !matches!(self.parts.log.health(), Health::Full)
+    }
+
+    /// Lets sealed segments go beyond that total, where the settings would keep more.
+    pub fn set_log_bytes(&self, most: u64) {
+        self.log_bytes.store(most, Ordering::Release);
     }
 
     /// Gives a namespace bounds of its own, in force with the next delivery.

@@ -83,6 +83,8 @@ pub enum IngestInput {
         /// What is full.
         cap: Cap,
     },
+    /// Nothing is taken for now, of nobody; or again, where nothing is full any more.
+    Shut(Option<Cap>),
     /// A namespace takes events again.
     Open {
         /// Which.
@@ -125,6 +127,7 @@ pub struct Ingest {
     pub index: RuleIndex,
     dedup: DedupWindow,
     closed: HashMap<Namespace, Cap>,
+    shut: Option<Cap>,
     flights: HashMap<Token, Flight>,
     /// Ids on their way to the log: which batch, which of its events.
     pending: HashMap<NonZeroU64, (Token, usize)>,
@@ -141,6 +144,7 @@ impl Ingest {
             log: log.into(),
             index: RuleIndex::default(),
             closed: HashMap::new(),
+            shut: None,
             flights: HashMap::new(),
             pending: HashMap::new(),
             duplicates: 0,
@@ -152,6 +156,12 @@ impl Ingest {
         for entry in entries {
             self.dedup.insert(entry.hash, entry.position, entry.time_ms);
         }
+    }
+
+    /// What is full, where nothing is taken.
+    #[must_use]
+    pub fn shut(&self) -> Option<Cap> {
+        self.shut
     }
 
     /// Duplicates answered so far.
@@ -186,6 +196,7 @@ impl Ingest {
             IngestInput::Close { namespace, cap } => {
                 self.closed.insert(namespace, cap);
             }
+            IngestInput::Shut(cap) => self.shut = cap,
             IngestInput::Open { namespace } => {
                 self.closed.remove(&namespace);
             }
@@ -194,6 +205,9 @@ impl Ingest {
 
     fn admit(&self, batch: &Batch) -> Result<(), IngestError> {
         batch.check(&self.config)?;
+        if let Some(cap) = self.shut {
+            return Err(IngestError::Closed { cap, retry_after_ms: RETRY_AFTER_MS });
+        }
         if self.closed.is_empty() {
             return Ok(());
         }

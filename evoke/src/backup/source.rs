@@ -101,7 +101,7 @@ pub(super) async fn offline(directory: &Directory) -> Result<UnixStream, BackupE
         SegmentLog::open(&path, evoke_event_log::Config::default())
     });
     let (log, _) = opened.await.map_err(|error| BackupError::Refused(error.to_string()))??;
-    let stores = Stores::open(directory, crate::args::CODE_STORE, false).await;
+    let stores = Stores::open(directory, crate::args::CODE_STORE, false, None).await;
     let stores = stores.map_err(|error| BackupError::Refused(error.to_string()))?;
     let source = Source::new(directory, Arc::new(log), &stores);
     let (ours, theirs) = UnixStream::pair().map_err(BackupError::io("make a pair of sockets"))?;

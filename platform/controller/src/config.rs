@@ -16,6 +16,8 @@ pub struct Config {
     pub max_batch_bytes: usize,
     /// Most bytes of the body of any other request.
     pub max_entity_bytes: usize,
+    /// Most memory for the bodies of all requests under way, small ones left out. Unit: bytes.
+    pub max_request_memory: usize,
     /// Longest time for a body to arrive. Unit: milliseconds.
     pub body_within_ms: u64,
     /// Longest wait of a blocking invocation. Unit: milliseconds.
@@ -37,6 +39,7 @@ impl Default for Config {
         Self {
             max_batch_bytes: MAX_BATCH_BYTES,
             max_entity_bytes: MAX_CODE_BYTES + 4 * 1024 * 1024,
+            max_request_memory: 512 << 20,
             body_within_ms: 60_000,
             max_blocking_ms: MAX_BLOCKING_WAIT_MS,
             max_blocking: 4_096,

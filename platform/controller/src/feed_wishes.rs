@@ -71,6 +71,7 @@ async fn put_in_turn(hub: &Hub, wish: Wish) -> Result<Feed, ApiError> {
     }
     let before = hub.parts.feeds.feed(&wish.namespace, &wish.name).await?;
     let expect = before.as_ref().map_or(Expect::New, |before| Expect::At(before.revision));
+    hub.check_open()?;
     if before.is_none() {
         entities::check_room(hub, &wish.namespace, 1).await?;
     }

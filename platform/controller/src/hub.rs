@@ -18,7 +18,10 @@ use crate::{
     history::History,
     invocations::Invocations,
     metrics::{Host, HostFacts, HttpMeasures},
-    rest::ApiError,
+    rest::{
+        ApiError,
+        body::{BodyRoom, Bounds},
+    },
     system::System,
     webhooks::Webhooks,
 };
@@ -57,6 +60,8 @@ pub struct HubParts {
 pub struct Hub {
     pub(crate) parts: HubParts,
     pub(crate) webhooks: Webhooks,
+    /// Memory for bodies of requests.
+    bodies: BodyRoom,
     /// Changes of entities take turns, so that the store and what is built from it agree.
     pub(crate) turn: Semaphore,
     /// Answers given so far.
@@ -80,9 +85,11 @@ impl Hub {
     #[must_use]
     pub fn new(parts: HubParts) -> Arc<Self> {
         let system = Arc::clone(&parts.system);
+        let bodies = BodyRoom::new(parts.config.max_request_memory);
         let hub = Arc::new(Self {
             parts,
             webhooks: Webhooks::default(),
+            bodies,
             turn: Semaphore::new(1),
             http: Arc::default(),
             ready: AtomicBool::new(false),
@@ -140,6 +147,24 @@ impl Hub {
     /// Most bytes of one event or invocation of a namespace.
     pub(crate) fn payload_bytes(&self, namespace: &Namespace) -> usize {
         usize::try_from(self.limits(namespace).payload).unwrap_or(usize::MAX)
+    }
+
+    /// Memory for large bodies.
+    pub(crate) fn bodies(&self) -> &BodyRoom {
+        &self.bodies
+    }
+
+    /// How a body of at most so many bytes is read.
+    pub(crate) fn bounds(&self, most: usize) -> Bounds<'_> {
+        Bounds { most, within: self.parts.config.body_within(), room: &self.bodies }
+    }
+
+    /// Whether the hub takes anything new.
+    ///
+    /// # Errors
+    /// [`ApiError::TooMany`] names what is full.
+    pub(crate) fn check_open(&self) -> Result<(), ApiError> {
+        self.parts.engine.shut().map_or(Ok(()), |cap| Err(ApiError::full(cap)))
     }
 
     /// Sets the caps of one namespace, durably and from now on.

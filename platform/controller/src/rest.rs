@@ -4,7 +4,7 @@ mod actions;
 mod activations;
 mod answer;
 mod at;
-mod body;
+pub(crate) mod body;
 mod deadletters;
 pub(crate) mod entities;
 mod error;

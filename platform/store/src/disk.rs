@@ -12,7 +12,7 @@ use redb::{
     Database, ReadOnlyTable, ReadTransaction, TableDefinition, TableError, backends::FileBackend,
 };
 
-use crate::StoreError;
+use crate::{Reserve, StoreError, reserve::ReservedFile};
 
 /// Cache of a database that is only made. Unit: bytes.
 const MAKING_CACHE_BYTES: usize = 1 << 20;
@@ -23,12 +23,24 @@ pub(crate) type Read = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 /// Opens or makes the database; only the owner may read the file. A crash needs no walk through
 /// the whole file at the next start (see [`begin_write`]).
-pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Arc<Database>, StoreError> {
+/// With a reserve, what finds no room on disk gets it from there.
+pub(crate) fn open(
+    path: &Path,
+    cache_bytes: usize,
+    reserve: Option<&Arc<Reserve>>,
+) -> Result<Arc<Database>, StoreError> {
     if !path.exists() {
         make(path)?;
     }
     let file = OpenOptions::new().read(true).write(true).open(path)?;
-    Ok(Arc::new(database(file, cache_bytes)?))
+    let database = match reserve {
+        None => database(file, cache_bytes)?,
+        Some(reserve) => {
+            let backend = ReservedFile::new(FileBackend::new(file)?, Arc::clone(reserve));
+            Database::builder().set_cache_size(cache_bytes).create_with_backend(backend)?
+        }
+    };
+    Ok(Arc::new(database))
 }
 
 /// Makes an empty database beside `path` and gives it its name when it is whole: a power cut in
@@ -92,8 +104,12 @@ pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
 pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let draft = path.with_extension(format!("{}.draft", uuid::Uuid::new_v4().simple()));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    file.write_all(content)?;
-    file.sync_all()?;
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    if let Err(error) = written {
+        // Half of it would keep the room that there is not.
+        std::fs::remove_file(&draft)?;
+        return Err(error);
+    }
     std::fs::rename(&draft, path)?;
     sync_folder_of(path)
 }

@@ -203,7 +203,7 @@ mod tests {
     type Rows = BTreeMap<(String, Vec<u8>), Vec<u8>>;
 
     fn dumped(path: &Path) -> (Vec<Vec<u8>>, Rows) {
-        let database = disk::open(path, CACHE_BYTES).unwrap();
+        let database = disk::open(path, CACHE_BYTES, None).unwrap();
         let (mut chunks, mut rows) = (Vec::new(), Rows::new());
         Snapshot::of(&database)
             .unwrap()
@@ -226,7 +226,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (from, to) = (folder.path().join("from.redb"), folder.path().join("to.redb"));
         {
-            let database = disk::open(&from, CACHE_BYTES).unwrap();
+            let database = disk::open(&from, CACHE_BYTES, None).unwrap();
             let transaction = disk::begin_write(&database).unwrap();
             {
                 let mut bytes = transaction.open_table(Table::new("bytes")).unwrap();

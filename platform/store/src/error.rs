@@ -18,6 +18,9 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// There is no room on disk: nothing was changed, and later there may be.
+    #[error("the disk is full")]
+    Full,
     /// The disk or the database failed: the store takes nothing until it is opened again.
     #[error("the store failed")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -40,6 +43,12 @@ impl StoreError {
     }
 }
 
+impl From<std::io::Error> for StoreError {
+    fn from(error: std::io::Error) -> Self {
+        if crate::reserve::is_full(&error) { Self::Full } else { Self::failed(error) }
+    }
+}
+
 macro_rules! failed_from {
     ($($source:ty),+) => {$(
         impl From<$source> for StoreError {
@@ -57,6 +66,5 @@ failed_from!(
     redb::StorageError,
     redb::CommitError,
     redb::SetDurabilityError,
-    std::io::Error,
     tokio::task::JoinError
 );

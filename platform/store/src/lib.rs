@@ -13,6 +13,7 @@ pub mod dump;
 pub mod entities;
 mod error;
 pub mod identities;
+mod reserve;
 pub mod seal;
 
 pub use activations::{ActivationQuery, ActivationStore, EmbeddedActivations};
@@ -24,4 +25,5 @@ pub use entities::{
 };
 pub use error::StoreError;
 pub use identities::{EmbeddedIdentities, Identities, Identity};
+pub use reserve::Reserve;
 pub use seal::{Seal, SealError};

@@ -224,6 +224,21 @@ impl Hub {
         })??)
     }
 
+    /// Memory that it has: now, and most ever. Unit: bytes.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn memory(&self) -> Result<(u64, u64), FaultError> {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        let of = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        let both = of("VmRSS:").zip(of("VmHWM:"));
+        let both = both.ok_or_else(|| std::io::Error::other("no memory in its status"))?;
+        Ok((both.0 << 10, both.1 << 10))
+    }
+
     /// Asks it to stop and waits for a clean end.
     ///
     /// # Errors

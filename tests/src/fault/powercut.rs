@@ -187,7 +187,7 @@ impl PowerCut {
 }
 
 /// Compiles a C file beside the running test, once for each content.
-fn compile(source: &Path, flags: &[&str]) -> io::Result<PathBuf> {
+pub(super) fn compile(source: &Path, flags: &[&str]) -> io::Result<PathBuf> {
     let test = std::env::current_exe()?;
     let beside = test.parent().unwrap_or(Path::new("."));
     let stem = source.file_stem().unwrap_or_default().to_string_lossy();

@@ -106,6 +106,10 @@ impl Turns {
         &self.namespaces[key.0].name
     }
 
+    pub(super) fn owed_bytes(&self) -> u64 {
+        self.namespaces.iter().map(|namespace| namespace.owed_bytes).sum()
+    }
+
     pub(super) fn namespaces(&self) -> impl Iterator<Item = NamespaceKey> + use<> {
         (0..self.namespaces.len()).map(NamespaceKey)
     }

@@ -109,6 +109,12 @@ impl Deliveries {
         rule.map_or((0, 0), |rule| (rule.deliveries.saturating_sub(rule.dead), rule.dead))
     }
 
+    /// What all namespaces owe. Unit: bytes.
+    #[must_use]
+    pub fn owed_bytes(&self) -> u64 {
+        self.turns.owed_bytes()
+    }
+
     /// What a namespace owes.
     #[must_use]
     pub fn backlog(&self, namespace: &Namespace) -> Backlog {

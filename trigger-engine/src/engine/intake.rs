@@ -115,6 +115,12 @@ impl Intake {
         debug_assert!(work.is_empty(), "opening and closing is done at once");
     }
 
+    /// Takes nothing of anybody while that is full.
+    pub(crate) fn set_shut(&self, cap: Option<Cap>) {
+        let work = self.step(&mut self.lock(), IngestInput::Shut(cap));
+        debug_assert!(work.is_empty(), "shutting is done at once");
+    }
+
     /// Works on the core, which holds the index too. The closure must be short.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Ingest) -> T) -> T {
         work(&mut self.lock().core)

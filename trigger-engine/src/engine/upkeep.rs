@@ -1,6 +1,12 @@
 //! What goes on beside deliveries: checkpoints as the log grows, and retention.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use evoke_event_log::Retention;
 use tokio::sync::mpsc;
@@ -12,48 +18,71 @@ use crate::{config::EngineConfig, delivery::DeliveryInput};
 /// How often the log's size is looked at.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// Writes checkpoints and lets old segments go, until `stop`.
-pub(crate) async fn keep(
-    shared: Arc<Shared>,
-    config: EngineConfig,
-    commands: mpsc::Sender<DeliveryInput>,
-    stop: CancellationToken,
-) {
-    let mut grown_from = shared.log.sizes().bytes;
-    let mut steps = Steps::default();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            () = tokio::time::sleep(PERIOD) => {}
-        }
-        steps.look(&shared.clock);
-        let mut policy = config.retention.clone();
-        if !steps.is_settled(&shared.clock) {
-            policy.max_age_ms = None;
-        }
-        retain(&shared, &policy, &commands).await;
-        let bytes = shared.log.sizes().bytes;
-        let grown = bytes.abs_diff(grown_from);
-        if grown >= config.checkpoint_bytes.0 && save(&shared).await {
-            grown_from = bytes;
-        }
-    }
+/// Segments that cannot go for their size: the one written to, and the last sealed one.
+const KEPT_SEGMENTS: u64 = 2;
+
+/// The task and what it works with.
+pub(super) struct Upkeep {
+    pub(super) shared: Arc<Shared>,
+    pub(super) config: EngineConfig,
+    /// Most bytes of sealed segments, beside the settings.
+    pub(super) log_bytes: Arc<AtomicU64>,
+    pub(super) commands: mpsc::Sender<DeliveryInput>,
 }
 
-/// Asks for the oldest segment to go, where the policy and the low-water mark let it.
-async fn retain(shared: &Shared, policy: &Retention, commands: &mpsc::Sender<DeliveryInput>) {
-    let (low_water, carrying) = {
-        let core = shared.core();
-        (core.low_water().clone(), core.is_carrying())
-    };
-    if carrying {
-        return;
+impl Upkeep {
+    /// Writes checkpoints and lets old segments go, until `stop`.
+    pub(super) async fn keep(self, stop: CancellationToken) {
+        let mut grown_from = self.shared.log.sizes().bytes;
+        let mut steps = Steps::default();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(PERIOD) => {}
+            }
+            steps.look(&self.shared.clock);
+            self.retain(steps.is_settled(&self.shared.clock)).await;
+            let bytes = self.shared.log.sizes().bytes;
+            let grown = bytes.abs_diff(grown_from);
+            if grown >= self.config.checkpoint_bytes.0 && save(&self.shared).await {
+                grown_from = bytes;
+            }
+        }
     }
-    let now_ms = shared.clock.now_ms();
-    if let Some(segment) = shared.log.droppable(policy, &low_water, now_ms) {
-        let carry = DeliveryInput::Carry { segment: segment.id, to: segment.to };
-        if commands.send(carry).await.is_err() {
-            tracing::debug!("deliveries have ended: no segment goes now");
+
+    /// What may go now: nothing by an age that the clock may be wrong about, and nothing for the
+    /// size where what is alive would only be copied to the log's end.
+    fn policy(&self, believes_clock: bool, owed: u64) -> Retention {
+        let mut policy = self.config.retention.clone();
+        if !believes_clock {
+            policy.max_age_ms = None;
+        }
+        let most = self.log_bytes.load(Ordering::Acquire);
+        policy.max_bytes = Some(policy.max_bytes.map_or(most, |set| set.min(most)));
+        let sizes = self.shared.log.sizes();
+        let segment = sizes.bytes / (sizes.segments as u64).max(1);
+        if owed > 0 && sizes.bytes <= owed.saturating_add(segment.saturating_mul(KEPT_SEGMENTS)) {
+            policy.max_bytes = None;
+        }
+        policy
+    }
+
+    /// Asks for the oldest segment to go, where the policy and the low-water mark let it.
+    async fn retain(&self, believes_clock: bool) {
+        let (low_water, carrying, owed) = {
+            let core = self.shared.core();
+            (core.low_water().clone(), core.is_carrying(), core.owed_bytes())
+        };
+        if carrying {
+            return;
+        }
+        let now_ms = self.shared.clock.now_ms();
+        let policy = self.policy(believes_clock, owed);
+        if let Some(segment) = self.shared.log.droppable(&policy, &low_water, now_ms) {
+            let carry = DeliveryInput::Carry { segment: segment.id, to: segment.to };
+            if self.commands.send(carry).await.is_err() {
+                tracing::debug!("deliveries have ended: no segment goes now");
+            }
         }
     }
 }

@@ -75,6 +75,8 @@ pub enum Cap {
     Disk,
     /// What the operator lets the data directory take of the disk.
     DiskBudget,
+    /// Bytes of the event log that are still needed.
+    LogSize,
 }
 
 impl Cap {
@@ -86,6 +88,7 @@ impl Cap {
             Self::LogQueue => "log-queue",
             Self::Disk => "disk",
             Self::DiskBudget => "disk-budget",
+            Self::LogSize => "log-size",
         }
     }
 }
@@ -97,6 +100,7 @@ impl std::fmt::Display for Cap {
             Self::LogQueue => "the event log's queue",
             Self::Disk => "the disk",
             Self::DiskBudget => "the disk budget of the data directory",
+            Self::LogSize => "the event log",
         })
     }
 }

@@ -12,13 +12,14 @@ use evoke_schemas::{
     action::{EXEC_ANNOTATION, NATIVE_KIND, NETWORK_ANNOTATION, PROVIDE_API_KEY},
 };
 use evoke_store::{Change, Stored};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 
 use self::exec::NewExec;
 use super::{
     answer,
     at::At,
+    body,
     entities::{self, Common},
     error::ApiError,
 };
@@ -60,7 +61,12 @@ async fn read(at: At) -> Result<Response, ApiError> {
         parameters.overlay(&action.parameters);
         action.parameters = parameters;
     }
-    show(&at.hub, &action, with_code).await
+    // A client that takes its answer slowly keeps it in memory.
+    let bytes = if with_code { action.exec.code.bytes } else { 0 };
+    let room = at.hub.bodies().take(usize::try_from(bytes).unwrap_or(usize::MAX)).await?;
+    let shown = shown(&at.hub, &action, with_code).await?;
+    let text = serde_json::to_vec(&shown).map_err(|error| ApiError::Internal(Box::new(error)))?;
+    Ok(answer::text_of_json(StatusCode::OK, body::held(text.into(), room)))
 }
 
 async fn put(
@@ -87,6 +93,7 @@ async fn put(
     let before = before.map(|before| before.value);
     let ranges = &hub.parts.config.limits;
     let limits = asked.over(before.as_ref().map(|before| &before.limits), ranges)?;
+    hub.check_open()?;
     let exec = match (exec, &before) {
         (Some(exec), _) => exec.keep(&*hub.parts.code).await?,
         (None, Some(before)) => before.exec.clone(),
@@ -193,6 +200,10 @@ pub(super) async fn may_refer_to(at: &At, name: &FullName) -> Result<(), ApiErro
 }
 
 async fn show(hub: &Hub, action: &Action, with_code: bool) -> Result<Response, ApiError> {
+    Ok(answer::json(&shown(hub, action, with_code).await?))
+}
+
+async fn shown(hub: &Hub, action: &Action, with_code: bool) -> Result<Value, ApiError> {
     let mut exec = Map::from_iter([
         ("kind".to_owned(), json!(action.exec.kind)),
         ("binary".to_owned(), json!(action.exec.binary)),
@@ -204,7 +215,7 @@ async fn show(hub: &Hub, action: &Action, with_code: bool) -> Result<Response, A
         let code = hub.parts.code.get(&action.exec.code).await?;
         exec.insert("code".to_owned(), String::from_utf8_lossy(&code).into());
     }
-    Ok(answer::json(&json!({
+    Ok(json!({
         "namespace": action.name.path(),
         "name": action.name.name,
         "exec": exec,
@@ -214,7 +225,7 @@ async fn show(hub: &Hub, action: &Action, with_code: bool) -> Result<Response, A
         "version": action.version,
         "publish": action.publish,
         "updated": action.updated,
-    })))
+    }))
 }
 
 pub(super) fn summary(action: &Action) -> Value {

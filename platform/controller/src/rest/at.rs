@@ -151,8 +151,7 @@ impl At {
     /// The request's body, which must be JSON, or empty.
     pub(super) async fn json(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
         let config = &self.hub.parts.config;
-        let bytes =
-            body::read(headers, body, config.max_entity_bytes, config.body_within()).await?;
+        let bytes = body::read(headers, body, self.hub.bounds(config.max_entity_bytes)).await?;
         body::expect_json(headers, &bytes)?;
         Ok(bytes)
     }

@@ -1,20 +1,95 @@
 //! Reading bodies: media type, bound, time.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
 use serde_json::{Map, Value, value::RawValue};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::ApiError;
 
 /// Most bytes thrown away of a body that is too large, so that a client that sends first and reads
 /// then sees the answer.
 const MAX_DRAINED_BYTES: u64 = 16 * 1024 * 1024;
+/// Bodies up to this are read without asking for room: what all connections together may have of
+/// them is bounded. Unit: bytes.
+const SMALL_BYTES: usize = 64 * 1024;
+/// Unit of the room for bodies. Unit: bytes.
+const ROOM_UNIT: usize = 1024;
+/// Longest wait of a body for room.
+const ROOM_WITHIN: Duration = Duration::from_secs(5);
+/// When to come again where there is none.
+const ROOM_AGAIN: Duration = Duration::from_secs(1);
 /// Longest time for that.
 const DRAIN_WITHIN: Duration = Duration::from_secs(2);
+
+/// Memory for large bodies of all requests and answers under way.
+#[derive(Clone, Debug)]
+pub(crate) struct BodyRoom(Arc<Semaphore>);
+
+/// A body with its share of the room.
+struct Held {
+    bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+/// How a body may be read.
+#[derive(Debug)]
+pub(crate) struct Bounds<'a> {
+    /// Most bytes.
+    pub(crate) most: usize,
+    /// Longest time for it to arrive.
+    pub(crate) within: Duration,
+    /// Where large ones get their memory.
+    pub(crate) room: &'a BodyRoom,
+}
+
+// === impl BodyRoom ===
+
+impl BodyRoom {
+    /// Room for so many bytes.
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new((bytes / ROOM_UNIT).min(Semaphore::MAX_PERMITS))))
+    }
+
+    /// Room for a body of at most so many bytes; none is needed for a small one. It is taken at
+    /// once, so that bodies do not wait for each other with a half of theirs.
+    pub(crate) async fn take(
+        &self,
+        bytes: usize,
+    ) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
+        if bytes <= SMALL_BYTES {
+            return Ok(None);
+        }
+        let units = u32::try_from(bytes.div_ceil(ROOM_UNIT)).unwrap_or(u32::MAX);
+        let taken = Arc::clone(&self.0).acquire_many_owned(units);
+        match tokio::time::timeout(ROOM_WITHIN, taken).await {
+            Ok(Ok(permit)) => Ok(Some(permit)),
+            Ok(Err(_)) | Err(_) => Err(ApiError::TooMany {
+                cap: "request-memory",
+                reason: "Too many requests: the memory for requests is full.".to_owned(),
+                retry_after: ROOM_AGAIN,
+            }),
+        }
+    }
+}
+
+/// Bytes that give their room back when nobody has any part of them any more.
+pub(super) fn held(bytes: Bytes, room: Option<OwnedSemaphorePermit>) -> Bytes {
+    match room {
+        None => bytes,
+        Some(room) => Bytes::from_owner(Held { bytes, _room: room }),
+    }
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 /// The media type of a body without parameters, lower case; none for an empty body.
 pub(super) fn media_type(headers: &HeaderMap) -> String {
@@ -24,11 +99,10 @@ pub(super) fn media_type(headers: &HeaderMap) -> String {
 }
 
 /// The whole body, if it has at most `most` bytes and comes in time.
-pub(super) async fn read(
+pub(crate) async fn read(
     headers: &HeaderMap,
     mut body: Body,
-    most: usize,
-    within: Duration,
+    Bounds { most, within, room }: Bounds<'_>,
 ) -> Result<Bytes, ApiError> {
     let said =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
@@ -36,7 +110,11 @@ pub(super) async fn read(
         drain(body).await;
         return Err(ApiError::TooLarge { bytes, most });
     }
+    // One that does not say how long it is may be as long as any.
+    let length = said.map_or(most, |bytes| usize::try_from(bytes).unwrap_or(most));
+    let room = if body.is_end_stream() { None } else { room.take(length).await? };
     match tokio::time::timeout(within, collect(&mut body, most)).await {
+        Ok(Ok(bytes)) => Ok(held(bytes, room)),
         Ok(Err(ApiError::TooLarge { bytes, most })) => {
             drain(body).await;
             Err(ApiError::TooLarge { bytes, most })
@@ -137,7 +215,9 @@ mod tests {
         let headers = said.map_or_else(HeaderMap::new, |said| headers(&[("content-length", said)]));
         let chunks: Vec<_> = chunks.iter().map(|c| Ok::<_, std::io::Error>(*c)).collect();
         let body = Body::from_stream(futures::stream::iter(chunks));
-        read(&headers, body, 6, Duration::from_secs(5)).await.map_err(|error| error.to_string())
+        let room = BodyRoom::new(1 << 20);
+        let bounds = Bounds { most: 6, within: Duration::from_secs(5), room: &room };
+        read(&headers, body, bounds).await.map_err(|error| error.to_string())
     }
 
     #[tokio::test]
@@ -152,8 +232,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_that_does_not_come_is_given_up() {
         let body = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
-        let read = read(&HeaderMap::new(), body, 6, Duration::from_secs(5)).await;
+        let room = BodyRoom::new(1 << 20);
+        let bounds = Bounds { most: 6, within: Duration::from_secs(5), room: &room };
+        let read = read(&HeaderMap::new(), body, bounds).await;
         assert!(matches!(read, Err(ApiError::BodyTooSlow)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_bodies_share_a_room_and_give_it_back() {
+        let room = BodyRoom::new(300 * 1024);
+        let body = || Body::from(vec![b'x'; 200 * 1024]);
+        let bounds = || Bounds { most: 1 << 20, within: Duration::from_secs(5), room: &room };
+        let said = headers(&[("content-length", "204800")]);
+        let first = read(&said, body(), bounds()).await.unwrap();
+        let part = first.slice(..10);
+        drop(first);
+        let refused = read(&said, body(), bounds()).await.unwrap_err();
+        assert!(matches!(refused, ApiError::TooMany { cap: "request-memory", .. }), "{refused}");
+        assert!(read(&HeaderMap::new(), Body::empty(), bounds()).await.unwrap().is_empty());
+        drop(part);
+        assert_eq!(read(&said, body(), bounds()).await.unwrap().len(), 200 * 1024);
     }
 
     #[test]

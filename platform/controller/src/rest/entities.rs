@@ -101,6 +101,9 @@ pub(super) fn keep<K: Kind>(entity: K, before: Option<Revision>) -> Change {
 
 /// Makes changes; what somebody else changed meanwhile is a conflict.
 pub(crate) async fn apply(hub: &Hub, changes: Vec<Change>) -> Result<Vec<Revision>, ApiError> {
+    if changes.iter().any(|change| matches!(change, Change::Put { .. })) {
+        hub.check_open()?;
+    }
     let is_new = |change: &&Change| matches!(change, Change::Put { expect: Expect::New, .. });
     let mut new = changes.iter().filter(is_new).peekable();
     if let Some(Change::Put { entity, .. }) = new.peek().copied() {

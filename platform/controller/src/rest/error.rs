@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use evoke_schemas::{NameError, limits::LimitError, uid::IdError};
 use evoke_store::StoreError;
+use evoke_trigger_engine::Cap;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
@@ -135,7 +136,16 @@ pub enum ApiError {
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// When to come again where the disk is full. Others have to make room first.
+const FULL_AGAIN: Duration = Duration::from_secs(5);
+
 impl ApiError {
+    /// The answer while that is full.
+    pub(crate) fn full(cap: Cap) -> Self {
+        let reason = format!("Too many requests: {cap} is full.");
+        Self::TooMany { cap: cap.name(), reason, retry_after: FULL_AGAIN }
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::NoCredentials | Self::BadCredentials => StatusCode::UNAUTHORIZED,
@@ -238,6 +248,7 @@ impl From<StoreError> for ApiError {
             StoreError::Conflict(_) => Self::Concurrent,
             StoreError::BuiltIn(_) => Self::Bad(error.to_string()),
             StoreError::Corrupted { .. } => Self::Corrupted(error),
+            StoreError::Full => Self::full(Cap::Disk),
             StoreError::Failed(_) | StoreError::Closed => Self::Internal(Box::new(error)),
         }
     }

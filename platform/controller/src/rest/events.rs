@@ -102,12 +102,11 @@ async fn read(
     namespace: &Namespace,
     content: axum::body::Body,
 ) -> Result<Bytes, ApiError> {
-    let config = &hub.parts.config;
     let most = match cloudevents::mode(headers) {
-        Mode::Batch => config.max_batch_bytes,
+        Mode::Batch => hub.parts.config.max_batch_bytes,
         Mode::Structured | Mode::Binary | Mode::Plain => hub.payload_bytes(namespace),
     };
-    body::read(headers, content, most, config.body_within()).await
+    body::read(headers, content, hub.bounds(most)).await
 }
 
 /// The answer to one event for one trigger: as OpenWhisk's, with the event's position.

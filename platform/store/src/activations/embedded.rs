@@ -14,7 +14,10 @@ mod reader;
 use std::{
     collections::BTreeSet,
     path::Path,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::JoinHandle,
 };
 
@@ -25,7 +28,7 @@ use tokio::sync::watch;
 
 use self::overlay::{Overlay, Staged};
 use super::{ActivationQuery, ActivationStore};
-use crate::{StoreError, disk};
+use crate::{Reserve, StoreError, disk};
 
 /// Length of a time bucket. Unit: milliseconds.
 pub const BUCKET_MS: u64 = 3_600_000;
@@ -50,6 +53,8 @@ struct Shared {
     work: Condvar,
     /// Buckets that have a table.
     buckets: RwLock<BTreeSet<u64>>,
+    /// Bytes that dropped buckets have left in the file.
+    free: AtomicU64,
     progress: watch::Sender<Progress>,
 }
 
@@ -72,13 +77,44 @@ impl EmbeddedActivations {
     /// # Errors
     /// [`StoreError::Failed`], also where another process has it open.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = disk::open(path, CACHE_BYTES)?;
+        Self::over(disk::open(path, CACHE_BYTES, None)?)
+    }
+
+    /// As [`Self::open`]; what finds no room on disk gets it from the reserve.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(path: &Path, reserve: &Arc<Reserve>) -> Result<Self, StoreError> {
+        Self::over(disk::open(path, CACHE_BYTES, Some(reserve))?)
+    }
+
+    /// Drops the oldest bucket, unless it is the only one; whether one went.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`].
+    pub async fn drop_oldest(&self) -> Result<bool, StoreError> {
+        let oldest = {
+            let buckets = self.shared.buckets.read().unwrap_or_else(PoisonError::into_inner);
+            if buckets.len() > 1 { buckets.first().copied() } else { None }
+        };
+        let Some(oldest) = oldest else { return Ok(false) };
+        Ok(self.expire(oldest.saturating_add(1).saturating_mul(BUCKET_MS)).await? > 0)
+    }
+
+    /// Bytes inside the file that what was dropped has left, and nothing has taken since.
+    #[must_use]
+    pub fn free_bytes(&self) -> u64 {
+        self.shared.free.load(Ordering::Acquire)
+    }
+
+    fn over(database: Arc<Database>) -> Result<Self, StoreError> {
         let buckets = layout::buckets(&database)?;
         let shared = Arc::new(Shared {
             database,
             overlay: Mutex::default(),
             work: Condvar::new(),
             buckets: RwLock::new(buckets),
+            free: AtomicU64::new(0),
             progress: watch::Sender::new(Progress::default()),
         });
         let theirs = Arc::clone(&shared);

@@ -13,7 +13,7 @@ use self::layout::{
     BY_TIME, BY_TRIGGER, DOCUMENTS, Head, SECRETS, decode, list_key, name_of_list_key, prefix,
 };
 use super::{Change, Collection, Entity, EntityQuery, EntityStore, Expect, Revision, Stored};
-use crate::{Seal, StoreError, disk};
+use crate::{Reserve, Seal, StoreError, disk};
 
 /// Pages kept in memory. Small: the controller has its own cache of what is hot.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
@@ -31,7 +31,15 @@ impl EmbeddedEntities {
     /// # Errors
     /// [`StoreError::Failed`], also where another process has it open.
     pub fn open(path: &Path, seal: Seal) -> Result<Self, StoreError> {
-        Ok(Self { database: disk::open(path, CACHE_BYTES)?, seal })
+        Ok(Self { database: disk::open(path, CACHE_BYTES, None)?, seal })
+    }
+
+    /// As [`Self::open`]; what finds no room on disk gets it from the reserve.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(path: &Path, seal: Seal, reserve: &Arc<Reserve>) -> Result<Self, StoreError> {
+        Ok(Self { database: disk::open(path, CACHE_BYTES, Some(reserve))?, seal })
     }
 
     /// Everything in the file as it is now: entities, feeds, identities, with what is sealed as it is.

@@ -26,13 +26,15 @@ pub(super) async fn post(at: At, headers: HeaderMap, content: Body) -> Result<Re
     let result = at.query.flag("result")?;
     let wait = Duration::from_millis(at.query.timeout(config.max_blocking_ms)?);
     let most = at.hub.payload_bytes(&at.caller.namespace);
-    let bytes = body::read(&headers, content, most, config.body_within()).await?;
+    let bytes = body::read(&headers, content, at.hub.bounds(most)).await?;
     body::expect_json(&headers, &bytes)?;
     let payload = body::object_text(bytes)?;
     let ready = callable(&at, &name).await?;
     if !blocking {
         return accept(&at, name, &ready, payload, &headers).await;
     }
+    // Its record takes room that what was accepted already needs.
+    at.hub.check_open()?;
     let call = Call {
         payload,
         request_id: at.request_id.as_str().to_owned(),

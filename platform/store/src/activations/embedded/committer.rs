@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -68,6 +68,9 @@ fn commit(shared: &Shared, batch: &Batch) -> Result<(), StoreError> {
         touched.extend(tables.buckets.keys());
     }
     transaction.commit()?;
+    let taken: usize = batch.records.iter().map(|it| it.value.len() + 2 * it.key.len()).sum();
+    let less = |free: u64| Some(free.saturating_sub(taken as u64));
+    shared.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).ok();
     let mut buckets = shared.buckets.write().unwrap_or_else(PoisonError::into_inner);
     buckets.extend(touched);
     Ok(())

@@ -1,9 +1,14 @@
 //! Expiry: old buckets go whole, then the index entries that pointed into them.
 
-use std::sync::PoisonError;
+use std::sync::{PoisonError, atomic::Ordering};
+
+use redb::ReadableTableMetadata as _;
 
 use super::{BUCKET_MS, Shared, layout};
 use crate::{StoreError, disk};
+
+/// Bytes of a page of the database.
+const PAGE_BYTES: u64 = 4_096;
 
 /// Drops every bucket that ended before; returns how many.
 pub(super) fn expire(shared: &Shared, before_ms: u64) -> Result<usize, StoreError> {
@@ -15,14 +20,22 @@ pub(super) fn expire(shared: &Shared, before_ms: u64) -> Result<usize, StoreErro
     for bucket in &old {
         let transaction = disk::begin_write(&shared.database)?;
         let name = layout::bucket_name(*bucket);
+        let bytes = pages_of(&transaction, &name)? * PAGE_BYTES;
         transaction.delete_table(layout::records(&name))?;
         transaction.commit()?;
+        shared.free.fetch_add(bytes, Ordering::AcqRel);
         shared.buckets.write().unwrap_or_else(PoisonError::into_inner).remove(bucket);
     }
     if let Some(last) = old.last() {
         forget_ids(shared, *last)?;
     }
     Ok(old.len())
+}
+
+/// Pages that a bucket takes.
+fn pages_of(transaction: &redb::WriteTransaction, name: &str) -> Result<u64, StoreError> {
+    let stats = transaction.open_table(layout::records(name))?.stats()?;
+    Ok(stats.leaf_pages() + stats.branch_pages())
 }
 
 /// Takes the entries of dropped buckets out of the index, a part of it at a time so that commits
