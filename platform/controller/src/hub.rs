@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use crate::{
     config::Config,
     feed_control::FeedControl,
+    handshakes::Handshakes,
     history::History,
     invocations::Invocations,
     metrics::{Host, HostFacts, HttpMeasures},
@@ -57,6 +58,7 @@ pub struct HubParts {
 pub struct Hub {
     pub(crate) parts: HubParts,
     pub(crate) webhooks: Webhooks,
+    pub(crate) handshakes: Handshakes,
     /// Changes of entities take turns, so that the store and what is built from it agree.
     pub(crate) turn: Semaphore,
     /// Answers given so far.
@@ -83,6 +85,7 @@ impl Hub {
         let hub = Arc::new(Self {
             parts,
             webhooks: Webhooks::default(),
+            handshakes: Handshakes::default(),
             turn: Semaphore::new(1),
             http: Arc::default(),
             ready: AtomicBool::new(false),
