@@ -7,7 +7,7 @@ RELEASE := target/release/evoke
 DATA ?= data
 LISTEN ?= 127.0.0.1:3233
 
-.PHONY: run run-couchdb run-kafka build deb test test-deb check docs-test bench kill-test power-test feed-test simulate defects deny clean-data
+.PHONY: run run-couchdb run-kafka build deb test test-deb check docs-test openapi bench kill-test power-test feed-test simulate defects deny clean-data
 
 ## run: builds the hub, starts it with the quickstart applied, streams activations. Ctrl-C ends it.
 run:
@@ -51,6 +51,10 @@ test-deb:
 	@scripts/setup.sh deb
 	cargo deb -p evoke --no-build --locked --profile ci --strip -o target/debian/evoke_test.deb
 	tests/debian.sh target/debian/evoke_test.deb
+
+## openapi: writes schemas/openapi.json anew, after a change of the API.
+openapi:
+	EVOKE_WRITE=1 cargo test $(CI) -p evoke-controller the_committed_copy
 
 check:
 	cargo fmt --all --check

@@ -14,7 +14,7 @@ case $step in
   couchdb) wanted="$build $run npm:npm" ;;
   kafka) wanted="$build $run $kafka" ;;
   deb) wanted="$build $deb" ;;
-  test) wanted="$build $run $kafka $deb npm:npm ip:iproute2 setpriv:util-linux git:git perl:perl" ;;
+  test) wanted="$build $run $kafka $deb npm:npm go:golang-go ip:iproute2 setpriv:util-linux git:git perl:perl" ;;
   *) echo "setup.sh: unknown step \`$step\` (known: run, couchdb, kafka, deb, test)" >&2; exit 2 ;;
 esac
 
@@ -28,6 +28,11 @@ done
 for header in openssl/ssl.h:libssl-dev zlib.h:zlib1g-dev curl/curl.h:libcurl4-openssl-dev; do
   find /usr/include /usr/local/include -path "*/${header%%:*}" 2>/dev/null | grep -q . || missing="$missing ${header#*:}"
 done
+
+# Debian's Python makes no environments of its own without this package.
+if [ "$step" = test ] && ! python3 -c "import ensurepip" 2>/dev/null; then
+  missing="$missing python3-venv"
+fi
 
 if [ -n "$missing" ]; then
   if ! command -v apt-get >/dev/null 2>&1; then

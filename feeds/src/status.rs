@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// Where a feed stands.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FeedStatus {
     /// In one word.
@@ -37,7 +37,7 @@ pub struct FeedStatus {
 }
 
 /// A feed's state in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FeedState {
     /// The source is being opened, or is tried again at `nextTry`.

@@ -1,7 +1,8 @@
 //! An activation: what became of one run, as it is kept and shown.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 
 use crate::{
     key_value::KeyValues,
@@ -13,7 +14,7 @@ use crate::{
 /// Record of one run, or of one firing of a trigger.
 ///
 /// Source: spec 1.12.1.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Activation {
     /// Namespace of the invoker.
@@ -47,14 +48,40 @@ pub struct Activation {
     pub publish: bool,
 }
 
+/// An activation as lists show it: no response, no logs.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "ActivationSummary")]
+pub struct ActivationSummary<'a> {
+    namespace: &'a Namespace,
+    name: &'a EntityName,
+    version: SemVer,
+    publish: bool,
+    annotations: &'a KeyValues,
+    activation_id: ActivationId,
+    /// Epoch milliseconds.
+    start: u64,
+    /// Epoch milliseconds; absent for triggers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<u64>,
+    /// Milliseconds; absent for triggers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<ActivationId>,
+    /// 0 success (and every trigger), 1 application error, 2 developer error, 3 internal error.
+    status_code: u8,
+}
+
 /// How a run ended.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ActivationResponse {
     /// The word for it.
     pub status: ActivationStatus,
     /// Whether it succeeded.
     pub success: bool,
     /// The result as JSON text, kept as it came.
+    #[schemars(with = "serde_json::Value")]
     pub result: Box<RawValue>,
     /// Bytes of the result, where one came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,7 +89,7 @@ pub struct ActivationResponse {
 }
 
 /// Word and number of how a run ended; numbers are never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ActivationStatus {
     /// 0: the function returned a result.
     #[serde(rename = "success")]
@@ -113,30 +140,22 @@ pub fn error_result(message: &str) -> Box<RawValue> {
 }
 
 impl Activation {
-    /// The summary that lists show (spec 1.12): no response, no logs; `statusCode` instead, `0`
-    /// for triggers.
+    /// The summary that lists show (spec 1.12).
     #[must_use]
-    pub fn summary(&self) -> Value {
-        let mut summary = serde_json::json!({
-            "namespace": self.namespace,
-            "name": self.name,
-            "version": self.version,
-            "publish": self.publish,
-            "annotations": self.annotations,
-            "activationId": self.activation_id,
-            "start": self.start,
-            "statusCode": self.response.status.code(),
-        });
-        if let Some(members) = summary.as_object_mut() {
-            if let Some(end) = self.end {
-                members.insert("end".to_owned(), end.into());
-                members.insert("duration".to_owned(), end.saturating_sub(self.start).into());
-            }
-            if let Some(cause) = self.cause {
-                members.insert("cause".to_owned(), cause.to_string().into());
-            }
+    pub fn summary(&self) -> ActivationSummary<'_> {
+        ActivationSummary {
+            namespace: &self.namespace,
+            name: &self.name,
+            version: self.version,
+            publish: self.publish,
+            annotations: &self.annotations,
+            activation_id: self.activation_id,
+            start: self.start,
+            end: self.end,
+            duration: self.end.map(|end| end.saturating_sub(self.start)),
+            cause: self.cause,
+            status_code: self.response.status.code(),
         }
-        summary
     }
 }
 
@@ -177,8 +196,8 @@ mod tests {
                 "publish": false,
             })
         );
-        assert_eq!(record.summary()["statusCode"], json!(0));
-        assert_eq!(record.summary().get("response"), None);
+        assert_eq!(json!(record.summary())["statusCode"], json!(0));
+        assert_eq!(json!(record.summary()).get("response"), None);
     }
 
     #[test]

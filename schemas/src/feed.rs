@@ -1,5 +1,6 @@
 //! A feed: a stream of events of one source that all belong to one trigger.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -70,7 +71,7 @@ pub struct Reset {
 }
 
 /// Where to read from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ResetTo {
     /// The oldest that the source has.

@@ -8,6 +8,7 @@ pub mod activation;
 pub mod byte_size;
 pub mod event;
 pub mod feed;
+mod json_schema;
 pub mod key_value;
 pub mod limits;
 pub mod measure;
@@ -22,7 +23,7 @@ pub mod uid;
 pub mod version;
 
 pub use action::Action;
-pub use activation::{Activation, ActivationResponse, ActivationStatus};
+pub use activation::{Activation, ActivationResponse, ActivationStatus, ActivationSummary};
 pub use byte_size::ByteSize;
 pub use event::{Data, Event};
 pub use feed::{Feed, FeedPayload, Reset, ResetTo};

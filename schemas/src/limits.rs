@@ -1,11 +1,12 @@
 //! What one action may use, and the bounds of the hub.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Limits of an action, as its JSON has them.
 ///
 /// Source: spec 1.4, OpenWhisk `Limits.scala`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ActionLimits {
     /// Longest time of one run, and of one initialisation. Unit: milliseconds.
     pub timeout: u64,

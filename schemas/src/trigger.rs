@@ -1,5 +1,6 @@
 //! A trigger: a named place where events arrive.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -59,7 +60,7 @@ pub struct Subscription {
 }
 
 /// A trigger's own credential. Given in the member `webhook` of the PUT body, never shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum WebhookCredential {
     /// `Authorization: Bearer <token>`.
@@ -72,6 +73,7 @@ pub enum WebhookCredential {
         /// The key.
         secret: Secret,
         /// The header's name in lower case.
+        #[schemars(regex(pattern = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"))]
         header: String,
     },
 }

@@ -9,6 +9,7 @@ use evoke_schemas::{ActivationId, EntityName, EntityUid, FullName, Namespace, Po
 use evoke_trigger_engine::record::{
     Attempts, HeldRecord, Outcome, Reason, ReplayRecord, StoredEvent,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Which accepted events to list, newest first.
@@ -40,7 +41,7 @@ pub struct Accounted {
 }
 
 /// What one rule decided about an event, and what became of it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Why {
     /// The trigger.
@@ -60,7 +61,7 @@ pub struct Why {
 }
 
 /// What became of a delivery, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Decision {
     /// The rule was inactive when the event was accepted.
@@ -148,6 +149,13 @@ pub trait History: Send + Sync + std::fmt::Debug {
         query: &EventQuery,
     ) -> Result<Vec<Accounted>, HistoryError>;
 
+    /// How many events match, whatever is to be left out of them and given.
+    async fn count_events(
+        &self,
+        namespace: &Namespace,
+        query: &EventQuery,
+    ) -> Result<usize, HistoryError>;
+
     /// The event at that position, with what each rule decided.
     async fn event(
         &self,
@@ -161,6 +169,13 @@ pub trait History: Send + Sync + std::fmt::Debug {
         namespace: &Namespace,
         query: &DeadLetterQuery,
     ) -> Result<Vec<DeadLetter>, HistoryError>;
+
+    /// How many dead letters there are, of this rule where one is given.
+    async fn count_dead_letters(
+        &self,
+        namespace: &Namespace,
+        rule: Option<&EntityName>,
+    ) -> Result<usize, HistoryError>;
 
     /// The dead letter of that delivery.
     async fn dead_letter(

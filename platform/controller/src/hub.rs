@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use crate::{
     config::Config,
     feed_control::FeedControl,
+    handshakes::Handshakes,
     history::History,
     invocations::Invocations,
     metrics::{Host, HostFacts, HttpMeasures},
@@ -62,6 +63,7 @@ pub struct Hub {
     pub(crate) webhooks: Webhooks,
     /// Memory for bodies of requests.
     bodies: BodyRoom,
+    pub(crate) handshakes: Handshakes,
     /// Changes of entities take turns, so that the store and what is built from it agree.
     pub(crate) turn: Semaphore,
     /// Answers given so far.
@@ -90,6 +92,7 @@ impl Hub {
             parts,
             webhooks: Webhooks::default(),
             bodies,
+            handshakes: Handshakes::default(),
             turn: Semaphore::new(1),
             http: Arc::default(),
             ready: AtomicBool::new(false),

@@ -6,6 +6,7 @@ mod answer;
 mod at;
 pub(crate) mod body;
 mod deadletters;
+mod docs;
 pub(crate) mod entities;
 mod error;
 mod events;
@@ -15,6 +16,7 @@ mod health;
 mod info;
 mod metrics;
 mod namespaces;
+mod openapi;
 mod packages;
 mod query;
 mod replays;
@@ -28,27 +30,16 @@ use std::sync::Arc;
 use axum::{Router, extract::State, middleware};
 use http::{HeaderMap, Uri};
 
-pub use self::{error::ApiError, metrics::operator_router};
+use self::openapi::Routes;
+pub use self::{docs::openapi, error::ApiError, metrics::operator_router};
 use crate::hub::Hub;
 pub(crate) use frame::BASE;
 
 /// The API over a hub. Serve it on as many listeners as there are.
 pub fn router(hub: Arc<Hub>) -> Router {
     let measured = Arc::clone(&hub.http);
-    let api = Router::new()
-        .merge(actions::routes())
-        .merge(activations::routes())
-        .merge(deadletters::routes())
-        .merge(events::routes())
-        .merge(feeds::routes())
-        .merge(metrics::routes())
-        .merge(namespaces::routes())
-        .merge(packages::routes())
-        .merge(replays::routes())
-        .merge(rules::routes())
-        .merge(triggers::routes())
-        .merge(info::routes())
-        .merge(health::routes())
+    let api = routes()
+        .into_router()
         .fallback(nowhere)
         .method_not_allowed_fallback(nowhere)
         .with_state(hub);
@@ -57,6 +48,24 @@ pub fn router(hub: Arc<Hub>) -> Router {
     Router::new()
         .fallback_service(api)
         .layer(middleware::from_fn_with_state(measured, frame::frame))
+}
+
+/// Every path that there is.
+fn routes() -> Routes {
+    actions::routes()
+        .merge(activations::routes())
+        .merge(packages::routes())
+        .merge(triggers::routes())
+        .merge(rules::routes())
+        .merge(namespaces::routes())
+        .merge(events::routes())
+        .merge(deadletters::routes())
+        .merge(replays::routes())
+        .merge(feeds::routes())
+        .merge(metrics::routes())
+        .merge(info::routes())
+        .merge(health::routes())
+        .merge(docs::routes())
 }
 
 /// No such path, or not with that method. Below the API only who is known learns so.

@@ -118,6 +118,15 @@ impl<'de> Deserialize<'de> for Attribute {
                 integer.map(Attribute::Integer).map_err(|_large| E::custom("not 32 bits"))
             }
 
+            /// JSON has one kind of number: 7.0 is 7.
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
+                let whole = value.fract() == 0.0
+                    && (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&value);
+                #[expect(clippy::cast_possible_truncation, reason = "it is a whole one of 32 bits")]
+                let integer = whole.then_some(Attribute::Integer(value as i32));
+                integer.ok_or_else(|| E::custom("not a 32-bit integer"))
+            }
+
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
                 Ok(Attribute::Text(text.to_owned()))
             }

@@ -39,6 +39,16 @@ fn extensions_keep_their_types() {
     let event =
         read(&with(json!({"flag": true, "count": -7, "trace": "x", "none": null}))).unwrap();
     assert_eq!(event.extensions.get("flag"), Some(&Attribute::Boolean(true)));
+    // JSON has one kind of number, however a sender writes it.
+    let event = br#"{"specversion":"1.0","id":"1","source":"/s","type":"t","n":-7.0,"m":2e3}"#;
+    let event = event_from_json(event).unwrap();
+    assert_eq!(event.extensions.get("n"), Some(&Attribute::Integer(-7)));
+    assert_eq!(event.extensions.get("m"), Some(&Attribute::Integer(2_000)));
+    for bad in [json!(0.5), json!(4e9), json!(2_147_483_648_u32)] {
+        assert!(read(&with(json!({"n": bad}))).is_err(), "{bad}");
+    }
+    let event =
+        read(&with(json!({"flag": true, "count": -7, "trace": "x", "none": null}))).unwrap();
     assert_eq!(event.extensions.get("count"), Some(&Attribute::Integer(-7)));
     assert_eq!(event.extensions.get("trace"), Some(&Attribute::Text("x".to_owned())));
     assert_eq!(event.extensions.len(), 3);

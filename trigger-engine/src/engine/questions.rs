@@ -17,6 +17,8 @@ use crate::{
 const PAGE: ReadLimit = ReadLimit { items: 4_096, bytes: 8 << 20 };
 /// First stretch of time that a list of the newest events looks at. Unit: milliseconds.
 const FIRST_LOOK_MS: u64 = 60_000;
+/// Most events held in memory to find those far enough back; for more the log is read twice.
+const MAX_HELD_EVENTS: usize = 1_000;
 /// Longest wait for dispatch to have seen what is in the log.
 const KNOWN_WITHIN: Duration = Duration::from_secs(1);
 /// Pages behind an event that are searched for the outcomes of its deliveries.
@@ -75,6 +77,9 @@ impl Engine {
         filter: &EventFilter,
     ) -> Result<Vec<PlacedEvent>, QuestionError> {
         let wanted = filter.skip.saturating_add(filter.limit);
+        if wanted > MAX_HELD_EVENTS {
+            return self.far_back(namespace, filter).await;
+        }
         let mut look_ms = FIRST_LOOK_MS;
         loop {
             let newest = self.parts.clock.now_ms().min(filter.upto_ms);
@@ -87,6 +92,20 @@ impl Engine {
         }
     }
 
+    /// How many events match, whatever is to be left out of them and given.
+    ///
+    /// # Errors
+    /// [`QuestionError::Read`].
+    pub async fn count_events(
+        &self,
+        namespace: &Namespace,
+        filter: &EventFilter,
+    ) -> Result<usize, QuestionError> {
+        let mut count = 0;
+        self.walk(namespace, filter, filter.since_ms, |_event| count += 1).await?;
+        Ok(count)
+    }
+
     /// The newest of those accepted from a time on, oldest first.
     async fn newest(
         &self,
@@ -95,9 +114,52 @@ impl Engine {
         from_ms: u64,
         wanted: usize,
     ) -> Result<VecDeque<PlacedEvent>, QuestionError> {
+        let mut found = VecDeque::new();
+        self.walk(namespace, filter, from_ms, |event| {
+            found.push_back(event);
+            if found.len() > wanted {
+                found.pop_front();
+            }
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// Events so far back that those left out are counted instead of held.
+    async fn far_back(
+        &self,
+        namespace: &Namespace,
+        filter: &EventFilter,
+    ) -> Result<Vec<PlacedEvent>, QuestionError> {
+        let all = self.count_events(namespace, filter).await?;
+        let end = all.saturating_sub(filter.skip);
+        let wanted = end.saturating_sub(filter.limit)..end;
+        let (mut found, mut index) = (Vec::new(), 0);
+        if wanted.is_empty() {
+            return Ok(found);
+        }
+        self.walk(namespace, filter, filter.since_ms, |event| {
+            if wanted.contains(&index) {
+                found.push(event);
+            }
+            index += 1;
+        })
+        .await?;
+        found.reverse();
+        Ok(found)
+    }
+
+    /// Visits the events that match, accepted from a time on, the oldest first.
+    async fn walk(
+        &self,
+        namespace: &Namespace,
+        filter: &EventFilter,
+        from_ms: u64,
+        mut visit: impl FnMut(PlacedEvent) + Send,
+    ) -> Result<(), QuestionError> {
         let log = &self.parts.log;
         let mut cursor = log.seek_time(from_ms).await?;
-        let (mut found, end) = (VecDeque::new(), log.end());
+        let end = log.end();
         while !cursor.covers(&end) {
             let page = log.read(&cursor, PAGE).await?;
             if page.next == cursor {
@@ -115,14 +177,11 @@ impl Engine {
                     event.triggers.iter().any(|trigger| trigger.name == *wanted)
                 });
                 if event.namespace == *namespace && fired {
-                    found.push_back((record.position, record.time_ms, Arc::new(event)));
-                    if found.len() > wanted {
-                        found.pop_front();
-                    }
+                    visit((record.position, record.time_ms, Arc::new(event)));
                 }
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// The event at a position.

@@ -65,7 +65,9 @@ pub struct Death {
 }
 
 /// The word for why a delivery is a dead letter. Numbers in the log are never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum Reason {
     /// The function failed as often as the rule allows.
@@ -92,7 +94,7 @@ const REASONS: [(Reason, u8); 6] = [
 ];
 
 /// What happened to a delivery so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempts {
     /// Attempts made in all.
@@ -107,7 +109,7 @@ pub struct Attempts {
 }
 
 /// One failed attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AttemptNote {
     /// Which attempt, from 1.

@@ -37,7 +37,7 @@ pub struct ReplayRecord {
 }
 
 /// What a replay does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ReplayStatus {
     /// It reads its range.

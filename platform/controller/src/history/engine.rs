@@ -22,14 +22,7 @@ impl History for Engine {
         namespace: &Namespace,
         query: &EventQuery,
     ) -> Result<Vec<Accounted>, HistoryError> {
-        let filter = EventFilter {
-            trigger: query.trigger.clone(),
-            since_ms: query.since.unwrap_or(0),
-            upto_ms: query.upto.unwrap_or(u64::MAX),
-            skip: query.skip,
-            limit: query.limit,
-        };
-        let found = self.events(namespace, &filter).await?;
+        let found = self.events(namespace, &filter(query)).await?;
         let accounted = |(position, accepted_ms, event)| Accounted {
             position,
             accepted_ms,
@@ -37,6 +30,14 @@ impl History for Engine {
             why: Vec::new(),
         };
         Ok(found.into_iter().map(accounted).collect())
+    }
+
+    async fn count_events(
+        &self,
+        namespace: &Namespace,
+        query: &EventQuery,
+    ) -> Result<usize, HistoryError> {
+        Ok(Engine::count_events(self, namespace, &filter(query)).await?)
     }
 
     async fn event(
@@ -66,6 +67,15 @@ impl History for Engine {
             letters.push(opened(self, view).await);
         }
         Ok(letters)
+    }
+
+    async fn count_dead_letters(
+        &self,
+        namespace: &Namespace,
+        rule: Option<&EntityName>,
+    ) -> Result<usize, HistoryError> {
+        let all = self.dead_letters(namespace)?;
+        Ok(all.iter().filter(|letter| is_of(letter, rule)).count())
     }
 
     async fn dead_letter(
@@ -155,6 +165,16 @@ impl History for Engine {
 impl From<QuestionError> for HistoryError {
     fn from(error: QuestionError) -> Self {
         Self::Unavailable(Box::new(error))
+    }
+}
+
+fn filter(query: &EventQuery) -> EventFilter {
+    EventFilter {
+        trigger: query.trigger.clone(),
+        since_ms: query.since.unwrap_or(0),
+        upto_ms: query.upto.unwrap_or(u64::MAX),
+        skip: query.skip,
+        limit: query.limit,
     }
 }
 

@@ -3,25 +3,30 @@
 mod exec;
 mod invoke;
 mod limits;
+mod shown;
 
 use std::sync::Arc;
 
-use axum::{Router, body::Body, extract::State, response::Response, routing::get};
+use axum::{body::Body, extract::State, response::Response};
 use evoke_schemas::{
     Action, FullName, KeyValues, Package,
     action::{EXEC_ANNOTATION, NATIVE_KIND, NETWORK_ANNOTATION, PROVIDE_API_KEY},
 };
 use evoke_store::{Change, Stored};
 use http::{HeaderMap, StatusCode};
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
-use self::exec::NewExec;
+pub(super) use self::shown::ActionSummary;
+use self::{exec::NewExec, shown::ActionShown};
 use super::{
     answer,
     at::At,
     body,
-    entities::{self, Common},
+    entities::{self, Common, Listed},
     error::ApiError,
+    openapi::{Operation, Routes, flag, page},
 };
 use crate::hub::Hub;
 
@@ -29,14 +34,83 @@ use crate::hub::Hub;
 const LATER: [&str; 5] =
     ["web-export", "raw-http", "require-whisk-auth", "web-custom-options", "conductor"];
 
-pub(super) fn routes() -> Router<Arc<Hub>> {
-    let one = || get(read).put(put).delete(delete).post(invoke::post);
-    Router::new()
-        .route("/api/v1/namespaces/{ns}/actions", get(list))
-        .route("/api/v1/namespaces/{ns}/actions/", get(list))
-        .route("/api/v1/namespaces/{ns}/actions/{package}/", get(list_package))
-        .route("/api/v1/namespaces/{ns}/actions/{name}", one())
-        .route("/api/v1/namespaces/{ns}/actions/{package}/{name}", one())
+/// What a PUT says. Other members are left alone, as OpenWhisk does.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "ActionPut")]
+struct Wanted {
+    #[serde(flatten)]
+    common: Common,
+    /// Needed where the action is new.
+    #[schemars(with = "Option<exec::Asked>")]
+    exec: Option<Value>,
+    /// Absent ones stay as they are, or are the defaults.
+    #[schemars(with = "Option<limits::Asked>")]
+    limits: Option<Value>,
+    /// Names of annotations to take away.
+    #[schemars(with = "Option<Vec<String>>")]
+    del_annotations: Option<Value>,
+}
+
+pub(super) fn routes() -> Routes {
+    type List = Listed<ActionSummary<'static>>;
+    Routes::about("actions")
+        .collection(
+            "/api/v1/namespaces/{ns}/actions",
+            [Operation::get("listActions", "Lists actions, those in packages too.", list)
+                .with(page())
+                .gives::<List>("Actions, the newest first.")],
+        )
+        .at(
+            "/api/v1/namespaces/{ns}/actions/{package}/",
+            [Operation::get(
+                "listActionsOfPackage",
+                "Lists the actions of a package.",
+                list_package,
+            )
+            .details("The slash at the end belongs to the path.")
+            .with(page())
+            .gives::<List>("Actions, the newest first.")
+            .fails([404, 409])],
+        )
+        .at(
+            "/api/v1/namespaces/{ns}/actions/{name}",
+            of_one(["getAction", "putAction", "deleteAction", "invokeAction"]),
+        )
+        .at(
+            "/api/v1/namespaces/{ns}/actions/{package}/{name}",
+            of_one([
+                "getActionOfPackage",
+                "putActionOfPackage",
+                "deleteActionOfPackage",
+                "invokeActionOfPackage",
+            ]),
+        )
+}
+
+fn of_one([get, change, remove, invoke]: [&'static str; 4]) -> [Operation; 4] {
+    type One = ActionShown<'static>;
+    [
+        Operation::get(get, "Shows an action.", read)
+            .with([flag("code", "Whether the code is shown; yes where it is absent.")])
+            .gives::<One>("The action, with the parameters of its package.")
+            .fails([404, 409]),
+        Operation::put(change, "Makes or changes an action.", put)
+            .with([flag("overwrite", "Whether one that is there may be changed.")])
+            .takes::<Wanted>(json!({
+                "exec": {
+                    "kind": "nodejs:default",
+                    "code": "function main(args) { return { greeting: `Hello ${args.name}` }; }",
+                },
+                "parameters": [{ "key": "name", "value": "World" }],
+            }))
+            .gives::<One>("The action as it is kept.")
+            .fails([404, 409, 429]),
+        Operation::delete(remove, "Deletes an action.", delete)
+            .gives::<One>("What was deleted.")
+            .fails([404, 409]),
+        invoke::described(invoke),
+    ]
 }
 
 async fn list(at: At) -> Result<Response, ApiError> {
@@ -64,8 +138,7 @@ async fn read(at: At) -> Result<Response, ApiError> {
     // A client that takes its answer slowly keeps it in memory.
     let bytes = if with_code { action.exec.code.bytes } else { 0 };
     let room = at.hub.bodies().take(usize::try_from(bytes).unwrap_or(usize::MAX)).await?;
-    let shown = shown(&at.hub, &action, with_code).await?;
-    let text = serde_json::to_vec(&shown).map_err(|error| ApiError::Internal(Box::new(error)))?;
+    let text = text(&at.hub, &action, with_code).await?;
     Ok(answer::text_of_json(StatusCode::OK, body::held(text.into(), room)))
 }
 
@@ -77,11 +150,11 @@ async fn put(
 ) -> Result<Response, ApiError> {
     let name = at.own_entity()?;
     let overwrite = at.query.flag("overwrite")?;
-    let mut fields = at.object(&headers, content).await?;
-    let common = Common::take(&mut fields)?;
-    let exec = NewExec::take(&mut fields, &hub.parts.manifest)?;
-    let asked = limits::Asked::take(&mut fields)?;
-    let removed = limits::names(fields.remove("delAnnotations"))?;
+    let wanted: Wanted = at.object(&headers, content).await?;
+    let common = wanted.common;
+    let exec = wanted.exec.map(|exec| NewExec::of(exec, &hub.parts.manifest)).transpose()?;
+    let asked = limits::Asked::of(wanted.limits)?;
+    let removed = limits::names(wanted.del_annotations)?;
     let most = hub.limits(&name.namespace).code;
     exec.as_ref().map_or(Ok(()), |exec| exec.check_size(most))?;
     common.check_sizes()?;
@@ -200,43 +273,17 @@ pub(super) async fn may_refer_to(at: &At, name: &FullName) -> Result<(), ApiErro
 }
 
 async fn show(hub: &Hub, action: &Action, with_code: bool) -> Result<Response, ApiError> {
-    Ok(answer::json(&shown(hub, action, with_code).await?))
+    Ok(answer::text_of_json(StatusCode::OK, text(hub, action, with_code).await?))
 }
 
-async fn shown(hub: &Hub, action: &Action, with_code: bool) -> Result<Value, ApiError> {
-    let mut exec = Map::from_iter([
-        ("kind".to_owned(), json!(action.exec.kind)),
-        ("binary".to_owned(), json!(action.exec.binary)),
-    ]);
-    if let Some(main) = &action.exec.main {
-        exec.insert("main".to_owned(), json!(main));
-    }
-    if with_code && action.exec.kind != NATIVE_KIND {
-        let code = hub.parts.code.get(&action.exec.code).await?;
-        exec.insert("code".to_owned(), String::from_utf8_lossy(&code).into());
-    }
-    Ok(json!({
-        "namespace": action.name.path(),
-        "name": action.name.name,
-        "exec": exec,
-        "parameters": action.parameters,
-        "annotations": action.annotations,
-        "limits": action.limits,
-        "version": action.version,
-        "publish": action.publish,
-        "updated": action.updated,
-    }))
-}
-
-pub(super) fn summary(action: &Action) -> Value {
-    json!({
-        "namespace": action.name.path(),
-        "name": action.name.name,
-        "exec": { "binary": action.exec.binary },
-        "annotations": action.annotations,
-        "limits": action.limits,
-        "version": action.version,
-        "publish": action.publish,
-        "updated": action.updated,
-    })
+/// The action as its JSON.
+async fn text(hub: &Hub, action: &Action, with_code: bool) -> Result<Vec<u8>, ApiError> {
+    let code = if with_code && action.exec.kind != NATIVE_KIND {
+        Some(hub.parts.code.get(&action.exec.code).await?)
+    } else {
+        None
+    };
+    let code = code.as_deref().map(String::from_utf8_lossy);
+    serde_json::to_vec(&ActionShown::of(action, code))
+        .map_err(|error| ApiError::Internal(Box::new(error)))
 }

@@ -4,13 +4,20 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use evoke_schemas::{ActivationId, Position};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use serde::Serialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Serialize, Serializer};
 
 use super::{error::ApiError, frame};
 
 const ACTIVATION_ID: HeaderName = HeaderName::from_static("x-openwhisk-activation-id");
 const POSITION: HeaderName = HeaderName::from_static("x-evoke-position");
+
+/// What a call or event became.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Activated {
+    activation_id: ActivationId,
+}
 
 /// 200 with JSON.
 pub(super) fn json(body: &impl Serialize) -> Response {
@@ -34,7 +41,7 @@ pub(super) fn accepted(body: &impl Serialize) -> Response {
 
 /// 202 with the id of an activation.
 pub(super) fn activation_accepted(id: ActivationId) -> Response {
-    with_activation(accepted(&json!({ "activationId": id })), id)
+    with_activation(accepted(&Activated { activation_id: id }), id)
 }
 
 /// 204.
@@ -45,6 +52,16 @@ pub(super) fn nothing() -> Response {
 /// 200 with plain text.
 pub(super) fn plain(text: &'static str) -> Response {
     ([(header::CONTENT_TYPE, frame::TEXT)], text).into_response()
+}
+
+/// 308.
+pub(super) fn elsewhere(path: &'static str) -> Response {
+    (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, path)]).into_response()
+}
+
+/// 200 with a page of HTML.
+pub(super) fn page(text: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], text).into_response()
 }
 
 /// 200 with metrics, in the format that Prometheus asks for.
@@ -62,6 +79,14 @@ pub(super) fn with_activation(mut answer: Response, id: ActivationId) -> Respons
 pub(super) fn with_position(mut answer: Response, position: Position) -> Response {
     insert(answer.headers_mut(), POSITION, &position.to_string());
     answer
+}
+
+/// Serializes what is shown as text.
+pub(super) fn as_text<S: Serializer>(
+    text: &impl ToString,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&text.to_string())
 }
 
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {

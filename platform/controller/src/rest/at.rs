@@ -11,7 +11,8 @@ use bytes::Bytes;
 use evoke_schemas::{EntityName, FullName, NameError, Namespace};
 use evoke_store::Identity;
 use http::{HeaderMap, header, request::Parts};
-use serde_json::{Map, Value};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::{body, error::ApiError, frame::RequestId, query::Query};
 use crate::hub::Hub;
@@ -156,13 +157,27 @@ impl At {
         Ok(bytes)
     }
 
-    /// The request's body, which must be an object.
-    pub(super) async fn object(
+    /// The request's body, which must be an object of this form.
+    pub(super) async fn object<T: DeserializeOwned>(
         &self,
         headers: &HeaderMap,
         body: Body,
-    ) -> Result<Map<String, Value>, ApiError> {
-        body::object(&self.json(headers, body).await?)
+    ) -> Result<T, ApiError> {
+        let members = body::object(&self.json(headers, body).await?)?;
+        serde_json::from_value(Value::Object(members))
+            .map_err(|error| ApiError::Malformed(error.to_string()))
+    }
+
+    /// The same of what OpenWhisk has not: the sentence names what is malformed.
+    pub(super) async fn named<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<T, ApiError> {
+        let members = body::object(&self.json(headers, body).await?)?;
+        serde_json::from_value(Value::Object(members))
+            .map_err(|error| ApiError::Malformed(format!("Unexpected {what}: {error}")))
     }
 
     /// Epoch milliseconds.

@@ -1,6 +1,6 @@
 //! What the four collections of entities share: listing, finding, keeping.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use axum::response::Response;
 use evoke_schemas::{
@@ -8,9 +8,14 @@ use evoke_schemas::{
     limits::MAX_PARAMETER_BYTES,
 };
 use evoke_store::{Change, Collection, Entity, EntityQuery, Expect, Revision, StoreError, Stored};
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::Value;
 
-use super::{answer, at::At, error::ApiError, query::Page};
+use super::{
+    actions::ActionSummary, answer, at::At, error::ApiError, packages::PackageSummary, query::Page,
+    rules::RuleSummary, triggers::TriggerSummary,
+};
 use crate::hub::Hub;
 
 /// When to come again where a namespace has all the entities that it may have: somebody has to
@@ -21,6 +26,11 @@ const ENTITIES_AGAIN: Duration = Duration::from_secs(60);
 pub(crate) trait Kind: Sized + Send {
     const COLLECTION: Collection;
 
+    /// What lists show of one.
+    type Summary<'a>: Serialize + JsonSchema
+    where
+        Self: 'a;
+
     /// The entity, if it is of this kind.
     fn of(entity: Entity) -> Option<Self>;
 
@@ -28,16 +38,37 @@ pub(crate) trait Kind: Sized + Send {
     fn into_entity(self) -> Entity;
 
     /// The item that lists show.
-    fn summary(&self) -> Value;
+    fn summary(&self) -> Self::Summary<'_>;
 }
 
-/// Members that every kind has, as a body gives them; absent ones stay as they are.
-#[derive(Debug, Default)]
+/// Members that every kind has, as a body gives them; absent ones and nulls stay as they are.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
 pub(super) struct Common {
+    #[serde(deserialize_with = "key_values")]
+    #[schemars(with = "Option<KeyValues>")]
     pub(super) parameters: Option<KeyValues>,
+    #[serde(deserialize_with = "key_values")]
+    #[schemars(with = "Option<KeyValues>")]
     pub(super) annotations: Option<KeyValues>,
+    /// Absent: the last part of the present one goes up.
+    #[serde(deserialize_with = "version")]
+    #[schemars(with = "Option<SemVer>")]
     pub(super) version: Option<SemVer>,
+    #[serde(deserialize_with = "publish")]
+    #[schemars(with = "Option<bool>")]
     pub(super) publish: Option<bool>,
+}
+
+/// What a list answers: its items, or with `count` only their number.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "{T}List")]
+pub(super) enum Listed<T> {
+    /// The newest first.
+    Items(Vec<T>),
+    /// The collection, and how many there are after those skipped.
+    Count(BTreeMap<&'static str, usize>),
 }
 
 /// Lists, or counts, the namespace's entities of one kind.
@@ -55,11 +86,16 @@ pub(super) async fn list<K: Kind>(
     };
     if count {
         let all = at.hub.parts.entities.count(&query).await?;
-        return Ok(answer::json(&json!({ K::COLLECTION.as_str(): all.saturating_sub(skip) })));
+        return Ok(answer::json(&counted(K::COLLECTION.as_str(), all, skip)));
     }
-    let listed = at.hub.parts.entities.list(&query).await?;
-    let shown: Vec<Value> = listed.into_iter().filter_map(K::of).map(|one| one.summary()).collect();
-    Ok(answer::json(&shown))
+    let listed: Vec<K> =
+        at.hub.parts.entities.list(&query).await?.into_iter().filter_map(K::of).collect();
+    Ok(answer::json(&Listed::Items(listed.iter().map(K::summary).collect())))
+}
+
+/// The answer to `count`: how many of `all` there are after those skipped.
+pub(super) fn counted(collection: &'static str, all: usize, skip: usize) -> Listed<()> {
+    Listed::Count(BTreeMap::from([(collection, all.saturating_sub(skip))]))
 }
 
 /// The entity of that name, which must be of this kind.
@@ -143,16 +179,6 @@ pub(crate) async fn turn(hub: &Hub) -> Result<tokio::sync::SemaphorePermit<'_>, 
 // === impl Common ===
 
 impl Common {
-    /// Takes the members out of a body.
-    pub(super) fn take(body: &mut Map<String, Value>) -> Result<Self, ApiError> {
-        Ok(Self {
-            parameters: key_values(body.remove("parameters"))?,
-            annotations: key_values(body.remove("annotations"))?,
-            version: version(body.remove("version"))?,
-            publish: publish(body.remove("publish"))?,
-        })
-    }
-
     /// Whether what it gives is small enough.
     pub(super) fn check_sizes(&self) -> Result<(), ApiError> {
         for (field, values) in
@@ -172,9 +198,11 @@ impl Common {
     }
 }
 
-fn key_values(value: Option<Value>) -> Result<Option<KeyValues>, ApiError> {
-    let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(None) };
-    let malformed = || ApiError::Malformed("parameters malformed!".to_owned());
+// Null is as absent; the sentences are OpenWhisk's.
+
+fn key_values<'de, D: Deserializer<'de>>(member: D) -> Result<Option<KeyValues>, D::Error> {
+    let Some(value) = Option::<Value>::deserialize(member)? else { return Ok(None) };
+    let malformed = || de::Error::custom("parameters malformed!");
     let whole = |item: &Value| item.get("key").is_some() && item.get("value").is_some();
     if !value.as_array().is_some_and(|items| items.iter().all(whole)) {
         return Err(malformed());
@@ -182,20 +210,17 @@ fn key_values(value: Option<Value>) -> Result<Option<KeyValues>, ApiError> {
     serde_json::from_value(value).map(Some).map_err(|_detail| malformed())
 }
 
-fn version(value: Option<Value>) -> Result<Option<SemVer>, ApiError> {
-    match value {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => serde_json::from_value(value)
-            .map(Some)
-            .map_err(|_detail| ApiError::Malformed("semantic version malformed".to_owned())),
-    }
+fn version<'de, D: Deserializer<'de>>(member: D) -> Result<Option<SemVer>, D::Error> {
+    let Some(value) = Option::<Value>::deserialize(member)? else { return Ok(None) };
+    let read = serde_json::from_value(value);
+    read.map(Some).map_err(|_detail| de::Error::custom("semantic version malformed"))
 }
 
-fn publish(value: Option<Value>) -> Result<Option<bool>, ApiError> {
-    match value {
-        None | Some(Value::Null) => Ok(None),
+fn publish<'de, D: Deserializer<'de>>(member: D) -> Result<Option<bool>, D::Error> {
+    match Option::<Value>::deserialize(member)? {
+        None => Ok(None),
         Some(Value::Bool(publish)) => Ok(Some(publish)),
-        Some(_) => Err(ApiError::Malformed("Expected Boolean for `publish`".to_owned())),
+        Some(_) => Err(de::Error::custom("Expected Boolean for `publish`")),
     }
 }
 
@@ -205,9 +230,10 @@ pub(super) fn uid(before: Option<EntityUid>) -> EntityUid {
 }
 
 macro_rules! kinds {
-    ($($kind:ident $collection:ident $summary:path;)+) => {$(
+    ($($kind:ident $collection:ident $summary:ident;)+) => {$(
         impl Kind for $kind {
             const COLLECTION: Collection = Collection::$collection;
+            type Summary<'a> = $summary<'a>;
 
             fn of(entity: Entity) -> Option<Self> {
                 if let Entity::$kind(it) = entity { Some(it) } else { None }
@@ -217,16 +243,16 @@ macro_rules! kinds {
                 Entity::$kind(self)
             }
 
-            fn summary(&self) -> Value {
-                $summary(self)
+            fn summary(&self) -> $summary<'_> {
+                $summary::of(self)
             }
         }
     )+};
 }
 
 kinds! {
-    Action Actions super::actions::summary;
-    Package Packages super::packages::summary;
-    Trigger Triggers super::triggers::summary;
-    Rule Rules super::rules::summary;
+    Action Actions ActionSummary;
+    Package Packages PackageSummary;
+    Trigger Triggers TriggerSummary;
+    Rule Rules RuleSummary;
 }

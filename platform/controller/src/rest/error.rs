@@ -7,7 +7,8 @@ use evoke_schemas::{NameError, limits::LimitError, uid::IdError};
 use evoke_store::StoreError;
 use evoke_trigger_engine::Cap;
 use http::{HeaderValue, StatusCode, header};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::frame::{self, RequestId};
 
@@ -138,6 +139,20 @@ pub enum ApiError {
 
 /// When to come again where the disk is full. Others have to make room first.
 const FULL_AGAIN: Duration = Duration::from_secs(5);
+/// The body of every error.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Error", example = serde_json::json!({
+    "error": "The requested resource does not exist.", "code": "8f5c0aa52f4d4f6c8a3b2c1d0e9f8a7b",
+}))]
+pub(super) struct ErrorBody<'a> {
+    /// What is wrong, in a sentence.
+    error: String,
+    /// The request's id.
+    code: &'a str,
+    /// Which cap was reached, with 429.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cap: Option<&'static str>,
+}
 
 impl ApiError {
     /// The answer while that is full.
@@ -204,11 +219,12 @@ impl ApiError {
         if let Self::Internal(source) = self {
             tracing::error!(request = %id, error = %source, cause = ?source, "a request failed");
         }
-        let mut body = json!({ "error": self.to_string(), "code": id.as_str() });
-        if let (Self::TooMany { cap, .. }, Some(members)) = (self, body.as_object_mut()) {
-            members.insert("cap".to_owned(), json!(cap));
-        }
-        let mut answer = (self.status(), body.to_string()).into_response();
+        let body = ErrorBody {
+            error: self.to_string(),
+            code: id.as_str(),
+            cap: if let Self::TooMany { cap, .. } = self { Some(cap) } else { None },
+        };
+        let mut answer = (self.status(), axum::Json(body)).into_response();
         let headers = answer.headers_mut();
         headers.insert(header::CONTENT_TYPE, frame::JSON);
         if self.has_cors() {

@@ -9,10 +9,8 @@ mod taken;
 use std::sync::Arc;
 
 use axum::{
-    Router,
     extract::{FromRequestParts as _, Request, State},
     response::Response,
-    routing::{MethodRouter, get},
 };
 use bytes::Bytes;
 use evoke_schemas::{
@@ -23,14 +21,16 @@ use evoke_schemas::{
 use evoke_store::Identity;
 use evoke_trigger_engine::{Accepted, Incoming, IngestError, Origin, Target};
 use http::{HeaderMap, request::Parts};
+use serde_json::{Map, Value, json};
 
 use self::cloudevents::Mode;
 pub(super) use self::headers::{add_trace, traceparent};
 use super::{
-    answer,
+    answer::{self, Activated},
     at::{self, At, Names},
     body, entities,
     error::ApiError,
+    openapi::{Answer, Content, Operation, Parameter, Routes, header},
     query::Query,
 };
 use crate::{hub::Hub, webhooks};
@@ -38,15 +38,74 @@ use crate::{hub::Hub, webhooks};
 /// Names an event of plain JSON, so that it can be sent again.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-pub(super) fn routes() -> Router<Arc<Hub>> {
-    Router::new()
-        .route("/api/v1/namespaces/{ns}/events", hub_events())
-        .route("/api/v1/namespaces/{ns}/events/", hub_events())
-        .route("/api/v1/namespaces/{ns}/events/{id}", get(listed::read))
+const POSITION: &[&str] = &["X-Evoke-Position"];
+
+pub(super) fn routes() -> Routes {
+    Routes::about("events")
+        .collection(
+            "/api/v1/namespaces/{ns}/events",
+            [listed::list_described(), hub_described(), handshake::hub_described()],
+        )
+        .at("/api/v1/namespaces/{ns}/events/{position}", [listed::read_described()])
 }
 
-fn hub_events() -> MethodRouter<Arc<Hub>> {
-    get(listed::list).post(post_to_hub).options(handshake::of_hub)
+pub(super) fn fire_described() -> Operation {
+    Operation::post("fireTrigger", "Fires a trigger with an event, or a batch of them.", fire)
+        .details(MODES)
+        .for_senders()
+        .with([idempotency_key()])
+        .takes_any(modes())
+        .answers(
+            Answer::new(202, "The event is on the disk; of a batch all are.")
+                .with(Content::json::<FiredAnswer>())
+                .headers(&["X-OpenWhisk-Activation-Id", "X-Evoke-Position"]),
+        )
+        .answers(Answer::new(204, "The event is on the disk; no rule is active.").headers(POSITION))
+        .fails([404, 409, 429, 503])
+}
+
+fn hub_described() -> Operation {
+    Operation::post("postEvents", "Sends events to each trigger subscribed to them.", post_to_hub)
+        .details(MODES)
+        .with([idempotency_key()])
+        .takes_any(modes())
+        .answers(
+            Answer::new(202, "The events are on the disk.")
+                .with(Content::json::<taken::Taken<'static>>())
+                .headers(POSITION),
+        )
+        .fails([409, 429, 503])
+}
+
+const MODES: &str = "\
+A CloudEvent in structured or batch mode as the media types say; in binary mode its attributes are \
+headers `ce-…` and the body, of any media type, is its data. A plain JSON object becomes an event \
+of its own. A CloudEvent that comes twice with the same `source` and `id` is one event.";
+
+/// One event is answered as OpenWhisk does, a batch with what became of each.
+#[derive(schemars::JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "each of them is answered where it is made; this is either")]
+enum FiredAnswer {
+    One(Activated),
+    Batch(taken::Taken<'static>),
+}
+
+fn modes() -> [Content; 3] {
+    let event = json!({
+        "specversion": "1.0", "id": "1", "source": "/shop/eu", "type": "order.placed",
+        "datacontenttype": "application/json", "data": { "count": 2 },
+    });
+    [
+        Content::json::<Map<String, Value>>().example(json!({ "count": 2 })),
+        Content::of::<Event>("application/cloudevents+json").example(event.clone()),
+        Content::of::<Vec<Event>>("application/cloudevents-batch+json").example(json!([event])),
+    ]
+}
+
+fn idempotency_key() -> Parameter {
+    let text = "Names an event of plain JSON, so that it can be sent again.";
+    header("Idempotency-Key", text, json!({ "type": "string", "pattern": "^[!-~]{1,1024}$" }))
 }
 
 /// Fires a trigger.
@@ -130,7 +189,7 @@ struct Sent<'a> {
     namespace: Namespace,
     target: Target,
     subject: &'a str,
-    headers: Option<serde_json::Map<String, serde_json::Value>>,
+    headers: Option<Map<String, Value>>,
 }
 
 async fn ingest(

@@ -1,14 +1,22 @@
 //! Feeds: what is wanted of sources, and what they are doing.
 
-use std::sync::Arc;
-
-use axum::{Router, body::Body, response::Response, routing::get};
-use evoke_schemas::{EntityName, Feed, FullName, KeyValues, ResetTo, limits::MAX_PARAMETER_BYTES};
+use axum::{body::Body, response::Response};
+use evoke_feeds::FeedStatus;
+use evoke_schemas::{
+    EntityName, Feed, FullName, KeyValues, Namespace, ResetTo, limits::MAX_PARAMETER_BYTES,
+};
 use http::HeaderMap;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{answer, at::At, error::ApiError};
+use super::{
+    answer,
+    at::At,
+    entities::{Listed, counted},
+    error::ApiError,
+    openapi::{Operation, Routes, flag, page},
+};
 use crate::{
     feed_wishes::{self, Change, Life, Wish},
     hub::Hub,
@@ -17,22 +25,28 @@ use crate::{
 const COLLECTION: &str = "feeds";
 
 /// What a PUT says. All of it each time: what is absent has its default.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "FeedPut")]
 struct Wanted {
+    /// The kind of source.
     provider: String,
+    /// A trigger of the same namespace, by its name or `/namespace/name`.
     trigger: String,
+    /// The provider's.
     #[serde(default)]
     parameters: Map<String, Value>,
     #[serde(default)]
     annotations: KeyValues,
+    /// Whether it rests.
     #[serde(default)]
     paused: bool,
 }
 
 /// What a POST asks of a feed.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", tag = "action", deny_unknown_fields)]
+#[schemars(rename = "FeedPost")]
 enum Asked {
     /// Rest; what comes meanwhile is read afterwards.
     Pause {},
@@ -45,21 +59,84 @@ enum Asked {
     },
 }
 
-pub(super) fn routes() -> Router<Arc<Hub>> {
-    Router::new()
-        .route("/api/v1/namespaces/{ns}/feeds", get(list))
-        .route("/api/v1/namespaces/{ns}/feeds/", get(list))
-        .route("/api/v1/namespaces/{ns}/feeds/{name}", get(read).put(put).post(post).delete(delete))
+/// A feed, without its credentials.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Feed")]
+struct Shown<'a> {
+    namespace: &'a Namespace,
+    name: &'a EntityName,
+    provider: &'a str,
+    trigger: &'a EntityName,
+    /// `***` in the place of what looks like a credential.
+    parameters: Map<String, Value>,
+    annotations: &'a KeyValues,
+    paused: bool,
+    /// Goes up with each change.
+    generation: u64,
+    /// Epoch milliseconds.
+    updated: u64,
+    /// None where nobody runs it.
+    status: Option<FeedStatus>,
+    /// Feed action of `/whisk.system` that it was made by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    feed_action: Option<&'a str>,
+}
+
+/// What a PUT answers.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "FeedPutAnswer")]
+enum Put<'a> {
+    Kept(Box<Shown<'a>>),
+    Checked {},
+}
+
+pub(super) fn routes() -> Routes {
+    type One = Shown<'static>;
+    Routes::about("feeds")
+        .collection(
+            "/api/v1/namespaces/{ns}/feeds",
+            [Operation::get("listFeeds", "Lists feeds.", list)
+                .with(page())
+                .gives::<Listed<One>>("Feeds, the newest first.")],
+        )
+        .at(
+            "/api/v1/namespaces/{ns}/feeds/{name}",
+            [
+                Operation::get("getFeed", "Shows a feed.", read)
+                    .gives::<One>("The feed and what it is doing.")
+                    .fails([404]),
+                Operation::put("putFeed", "Makes or changes a feed.", put)
+                    .with([flag("dryRun", "Whether it is only checked.")])
+                    .takes::<Wanted>(json!({
+                        "provider": "alarms", "trigger": "hello", "parameters": { "every": "1h" },
+                    }))
+                    .gives::<Put<'static>>(
+                        "The feed as it is kept; `{}` where it was only checked.",
+                    )
+                    .fails([409, 429, 503]),
+                Operation::post("changeFeed", "Pauses, resumes or resets a feed.", post)
+                    .takes::<Asked>(json!({ "action": "pause" }))
+                    .gives::<One>("The feed as it is kept.")
+                    .fails([404, 409, 503]),
+                Operation::delete("deleteFeed", "Ends a feed.", delete)
+                    .gives::<One>("What was deleted.")
+                    .fails([404, 409, 503]),
+            ],
+        )
 }
 
 async fn list(at: At) -> Result<Response, ApiError> {
+    let namespace = at.own_namespace()?;
     let page = at.query.page(COLLECTION)?;
-    let feeds = at.hub.parts.feeds.feeds(Some(at.own_namespace()?)).await?;
+    let mut feeds = at.hub.parts.feeds.feeds(Some(namespace)).await?;
     if page.count {
-        return Ok(answer::json(&json!({ COLLECTION: feeds.len().saturating_sub(page.skip) })));
+        return Ok(answer::json(&counted(COLLECTION, feeds.len(), page.skip)));
     }
+    feeds.sort_by(|one, other| other.updated.cmp(&one.updated).then(one.name.cmp(&other.name)));
     let shown = feeds.iter().skip(page.skip).take(page.limit).map(|feed| show(&at.hub, feed));
-    Ok(answer::json(&shown.collect::<Vec<Value>>()))
+    Ok(answer::json(&Listed::Items(shown.collect())))
 }
 
 async fn read(at: At) -> Result<Response, ApiError> {
@@ -69,9 +146,7 @@ async fn read(at: At) -> Result<Response, ApiError> {
 
 async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiError> {
     let name = at.own_entity()?;
-    let fields = Value::Object(at.object(&headers, content).await?);
-    let wanted: Wanted = serde_json::from_value(fields)
-        .map_err(|error| ApiError::Malformed(format!("Unexpected feed: {error}")))?;
+    let wanted: Wanted = at.named("feed", &headers, content).await?;
     let trigger = own_trigger(&wanted.trigger, &name)?;
     let bytes = wanted.annotations.size();
     if bytes > MAX_PARAMETER_BYTES {
@@ -80,7 +155,7 @@ async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiE
     }
     if at.query.flag("dryRun")? {
         at.hub.parts.feed_control.check(&wanted.provider, &wanted.parameters)?;
-        return Ok(answer::json(&json!({})));
+        return Ok(answer::json(&Put::Checked {}));
     }
     let wish = Wish {
         namespace: name.namespace,
@@ -94,10 +169,11 @@ async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiE
         life: Life::Same,
     };
     let feed = feed_wishes::put(&at.hub, wish).await?;
-    Ok(answer::json(&show(&at.hub, &feed)))
+    Ok(answer::json(&Put::Kept(Box::new(show(&at.hub, &feed)))))
 }
 
 async fn post(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiError> {
+    let name = at.own_entity()?;
     let fields = Value::Object(at.object(&headers, content).await?);
     let asked: Asked = serde_json::from_value(fields).map_err(|error| {
         let want = "`action` must be `pause`, `resume` or `reset`; a reset has `to`: `earliest`, \
@@ -109,13 +185,14 @@ async fn post(at: At, headers: HeaderMap, content: Body) -> Result<Response, Api
         Asked::Resume {} => Change::Resume,
         Asked::Reset { to } => Change::Reset(to),
     };
-    let feed = feed_wishes::change(&at.hub, &at.own_entity()?, change).await?;
+    let feed = feed_wishes::change(&at.hub, &name, change).await?;
     Ok(answer::json(&show(&at.hub, &feed)))
 }
 
 async fn delete(at: At) -> Result<Response, ApiError> {
     let name = at.own_entity()?;
-    let shown = show(&at.hub, &feed_wishes::existing(&at.hub, &name).await?.value);
+    let feed = feed_wishes::existing(&at.hub, &name).await?.value;
+    let shown = show(&at.hub, &feed);
     feed_wishes::delete(&at.hub, &name).await?;
     Ok(answer::json(&shown))
 }
@@ -134,24 +211,21 @@ fn own_trigger(text: &str, feed: &FullName) -> Result<EntityName, ApiError> {
     }
 }
 
-/// The feed as people see it, without its credentials.
-fn show(hub: &Hub, feed: &Feed) -> Value {
-    let mut shown = json!({
-        "namespace": feed.namespace,
-        "name": feed.name,
-        "provider": feed.provider,
-        "trigger": feed.trigger,
-        "parameters": masked(&feed.parameters),
-        "annotations": feed.annotations,
-        "paused": feed.paused,
-        "generation": feed.generation,
-        "updated": feed.updated,
-        "status": hub.parts.feed_control.status(feed.uid),
-    });
-    if let (Some(action), Some(members)) = (&feed.feed_action, shown.as_object_mut()) {
-        members.insert("feedAction".to_owned(), action.as_str().into());
+/// The feed as people see it.
+fn show<'a>(hub: &Hub, feed: &'a Feed) -> Shown<'a> {
+    Shown {
+        namespace: &feed.namespace,
+        name: &feed.name,
+        provider: &feed.provider,
+        trigger: &feed.trigger,
+        parameters: masked(&feed.parameters),
+        annotations: &feed.annotations,
+        paused: feed.paused,
+        generation: feed.generation,
+        updated: feed.updated,
+        status: hub.parts.feed_control.status(feed.uid),
+        feed_action: feed.feed_action.as_deref(),
     }
-    shown
 }
 
 /// Parts of names of parameters that hold credentials.

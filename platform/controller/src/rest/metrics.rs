@@ -2,21 +2,41 @@
 
 use std::sync::Arc;
 
-use axum::{Router, extract::State, response::Response, routing::get};
+use axum::{Router, extract::State, response::Response};
 
-use super::{answer, at::At, error::ApiError, health};
+use super::{
+    answer,
+    at::At,
+    error::ApiError,
+    health,
+    openapi::{Answer, Content, Operation, Routes},
+};
 use crate::{
     hub::Hub,
     metrics::{Reader, gather},
 };
 
-pub(super) fn routes() -> Router<Arc<Hub>> {
-    Router::new().route("/metrics", get(of_namespace))
+pub(super) fn routes() -> Routes {
+    Routes::about("metrics").at(
+        "/metrics",
+        [Operation::get("getMetrics", "Shows how the caller's namespace is.", of_namespace)
+            .answers(text())
+            .fails([503])],
+    )
 }
 
 /// What operators are shown on a listener of its own: it asks for no credentials.
 pub fn operator_router(hub: Arc<Hub>) -> Router {
-    Router::new().route("/metrics", get(of_hub)).merge(health::routes()).with_state(hub)
+    let all = Operation::get("getAllMetrics", "Shows how the hub is.", of_hub).for_anybody();
+    Routes::about("metrics")
+        .at("/metrics", [all.answers(text())])
+        .merge(health::routes())
+        .into_router()
+        .with_state(hub)
+}
+
+fn text() -> Answer {
+    Answer::new(200, "Prometheus' text format, 0.0.4.").with(Content::of::<String>("text/plain"))
 }
 
 async fn of_namespace(at: At) -> Result<Response, ApiError> {

@@ -1,25 +1,71 @@
 //! Namespaces and what they may use.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
-use axum::{Router, response::Response, routing::get};
+use axum::response::Response;
 use evoke_schemas::{Namespace, NamespaceLimits, limits::MAX_PARAMETER_BYTES};
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::{answer, at::At, error::ApiError};
-use crate::hub::Hub;
+use super::{
+    answer,
+    at::At,
+    error::ApiError,
+    openapi::{Operation, Routes},
+};
 
 /// Shown where OpenWhisk shows a limit per minute: this version bounds what is under way and what
 /// waits, not how often one asks.
 const NO_LIMIT: u32 = 1_000_000;
 
-pub(super) fn routes() -> Router<Arc<Hub>> {
-    Router::new()
-        .route("/api/v1/namespaces", get(list))
-        .route("/api/v1/namespaces/", get(list))
-        .route("/api/v1/namespaces/{ns}/limits", get(limits))
-        .route("/api/v1/namespaces/{ns}/limits/", get(limits))
-        .route("/api/v1/namespaces/{ns}/limits/{item}", get(limits_inner))
+/// What a namespace may use. Of memory and logs MB, of time milliseconds.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Limits {
+    invocations_per_minute: u32,
+    /// Sandboxes.
+    concurrent_invocations: u64,
+    fires_per_minute: u32,
+    /// Bytes, as `1048576 B`.
+    max_parameter_size: String,
+    min_action_memory: u64,
+    max_action_memory: u64,
+    min_action_logs: u64,
+    max_action_logs: u64,
+    min_action_timeout: u64,
+    max_action_timeout: u64,
+    min_action_concurrency: u64,
+    max_action_concurrency: u64,
+    max_action_instances: u64,
+    /// Each cap of the namespace by its name.
+    caps: BTreeMap<&'static str, Cap>,
+}
+
+/// A cap, and where it is counted how much of it is used.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Cap {
+    most: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used: Option<u64>,
+}
+
+pub(super) fn routes() -> Routes {
+    Routes::about("namespaces")
+        .collection(
+            "/api/v1/namespaces",
+            [Operation::get("listNamespaces", "Lists the caller's namespaces.", list)
+                .gives::<[Namespace; 1]>("The one namespace that a key opens.")],
+        )
+        .collection(
+            "/api/v1/namespaces/{ns}/limits",
+            [Operation::get("getLimits", "Shows what a namespace may use.", limits)
+                .gives::<Limits>("The limits.")],
+        )
+        .at(
+            "/api/v1/namespaces/{ns}/limits/{item}",
+            [Operation::get("getLimit", "No limit has a path of its own.", limits_inner)
+                .details("Answers 400, as OpenWhisk does.")],
+        )
 }
 
 async fn list(at: At) -> Response {
@@ -29,24 +75,23 @@ async fn list(at: At) -> Response {
 async fn limits(at: At) -> Result<Response, ApiError> {
     let namespace = at.own_namespace()?;
     let own = at.hub.limits(namespace);
-    let config = &at.hub.parts.config;
-    let ranges = &config.limits;
-    Ok(answer::json(&json!({
-        "invocationsPerMinute": NO_LIMIT,
-        "concurrentInvocations": own.sandboxes,
-        "firesPerMinute": NO_LIMIT,
-        "maxParameterSize": format!("{MAX_PARAMETER_BYTES} B"),
-        "minActionMemory": ranges.memory.min,
-        "maxActionMemory": ranges.memory.max,
-        "minActionLogs": ranges.logs.min,
-        "maxActionLogs": ranges.logs.max,
-        "minActionTimeout": ranges.timeout.min,
-        "maxActionTimeout": ranges.timeout.max,
-        "minActionConcurrency": ranges.concurrency.min,
-        "maxActionConcurrency": ranges.concurrency.max,
-        "maxActionInstances": own.sandboxes,
-        "caps": caps(&at, namespace, &own).await?,
-    })))
+    let ranges = &at.hub.parts.config.limits;
+    Ok(answer::json(&Limits {
+        invocations_per_minute: NO_LIMIT,
+        concurrent_invocations: own.sandboxes,
+        fires_per_minute: NO_LIMIT,
+        max_parameter_size: format!("{MAX_PARAMETER_BYTES} B"),
+        min_action_memory: ranges.memory.min,
+        max_action_memory: ranges.memory.max,
+        min_action_logs: ranges.logs.min,
+        max_action_logs: ranges.logs.max,
+        min_action_timeout: ranges.timeout.min,
+        max_action_timeout: ranges.timeout.max,
+        min_action_concurrency: ranges.concurrency.min,
+        max_action_concurrency: ranges.concurrency.max,
+        max_action_instances: own.sandboxes,
+        caps: caps(&at, namespace, &own).await?,
+    }))
 }
 
 /// Each cap of the namespace, and of what is counted how much is used.
@@ -54,7 +99,7 @@ async fn caps(
     at: &At,
     namespace: &Namespace,
     own: &NamespaceLimits,
-) -> Result<Map<String, Value>, ApiError> {
+) -> Result<BTreeMap<&'static str, Cap>, ApiError> {
     let parts = &at.hub.parts;
     let feeds = parts.feeds.count_feeds(namespace).await?;
     let entities = parts.entities.count_all(namespace).await?.saturating_add(feeds) as u64;
@@ -64,13 +109,7 @@ async fn caps(
         "sandboxes" => Some(parts.invocations.sandboxes_used(namespace)),
         _ => None,
     };
-    let one = |(cap, most, _): (&str, u64, bool)| {
-        let mut shown = Map::from_iter([("most".to_owned(), json!(most))]);
-        if let Some(used) = used(cap) {
-            shown.insert("used".to_owned(), json!(used));
-        }
-        (cap.to_owned(), Value::Object(shown))
-    };
+    let one = |(cap, most, _): (&'static str, u64, bool)| (cap, Cap { most, used: used(cap) });
     Ok(own.all().into_iter().map(one).collect())
 }
 

@@ -1,29 +1,69 @@
 //! Packages: groups of actions. Bindings are not in this version.
 
-use std::sync::Arc;
+mod shown;
 
-use axum::{Router, body::Body, response::Response, routing::get};
+use axum::{body::Body, response::Response};
 use evoke_schemas::{Action, EntityName, Namespace, Package};
 use evoke_store::{Change, Collection, Entity, EntityQuery, Stored};
 use http::HeaderMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+pub(super) use self::shown::PackageSummary;
+use self::shown::{PackageKept, PackageShown};
 use super::{
     answer,
     at::At,
-    entities::{self, Common, Kind as _},
+    entities::{self, Common, Kind as _, Listed},
     error::ApiError,
+    openapi::{Operation, Routes, flag, page},
 };
 use crate::hub::Hub;
 
 /// A package of this name cannot be made: it stands for "no package" in OpenWhisk's paths.
 const RESERVED: &str = "default";
 
-pub(super) fn routes() -> Router<Arc<Hub>> {
-    Router::new()
-        .route("/api/v1/namespaces/{ns}/packages", get(list))
-        .route("/api/v1/namespaces/{ns}/packages/", get(list))
-        .route("/api/v1/namespaces/{ns}/packages/{name}", get(read).put(put).delete(delete))
+/// What a PUT says. Other members are left alone, as OpenWhisk does.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "PackagePut")]
+struct Wanted {
+    #[serde(flatten)]
+    common: Common,
+    /// Must be empty: bindings are not in this version.
+    #[schemars(with = "Option<Map<String, Value>>", extend("maxProperties" = 0))]
+    binding: Option<Value>,
+}
+
+pub(super) fn routes() -> Routes {
+    type Kept = PackageKept<'static>;
+    Routes::about("packages")
+        .collection(
+            "/api/v1/namespaces/{ns}/packages",
+            [Operation::get("listPackages", "Lists packages; of others those published.", list)
+                .with(page())
+                .gives::<Listed<PackageSummary<'static>>>("Packages, the newest first.")],
+        )
+        .at(
+            "/api/v1/namespaces/{ns}/packages/{name}",
+            [
+                Operation::get("getPackage", "Shows a package.", read)
+                    .gives::<PackageShown<'static>>("The package with its actions.")
+                    .fails([404, 409]),
+                Operation::put("putPackage", "Makes or changes a package.", put)
+                    .with([flag("overwrite", "Whether one that is there may be changed.")])
+                    .takes::<Wanted>(json!({
+                        "parameters": [{ "key": "host", "value": "db.example.com" }],
+                        "publish": false,
+                    }))
+                    .gives::<Kept>("The package as it is kept.")
+                    .fails([409, 429]),
+                Operation::delete("deletePackage", "Deletes a package.", delete)
+                    .with([flag("force", "Whether its actions are deleted with it.")])
+                    .gives::<Kept>("What was deleted.")
+                    .fails([404, 409]),
+            ],
+        )
 }
 
 async fn list(at: At) -> Result<Response, ApiError> {
@@ -41,12 +81,12 @@ async fn list(at: At) -> Result<Response, ApiError> {
     };
     let all = at.hub.parts.entities.list(&query).await?;
     let public = all.into_iter().filter_map(Package::of).filter(|package| package.publish);
-    let mut public = public.skip(page.skip);
     if page.count {
-        return Ok(answer::json(&json!({ Collection::Packages.as_str(): public.count() })));
+        let counted = entities::counted(Collection::Packages.as_str(), public.count(), page.skip);
+        return Ok(answer::json(&counted));
     }
-    let shown: Vec<Value> = public.by_ref().take(page.limit).map(|one| one.summary()).collect();
-    Ok(answer::json(&shown))
+    let public: Vec<Package> = public.skip(page.skip).take(page.limit).collect();
+    Ok(answer::json(&Listed::Items(public.iter().map(Package::summary).collect())))
 }
 
 async fn read(at: At) -> Result<Response, ApiError> {
@@ -55,26 +95,16 @@ async fn read(at: At) -> Result<Response, ApiError> {
         Err(ApiError::Missing) => return Err(ApiError::MissingNamed(name.to_string())),
         found => found?,
     };
-    let (mut actions, mut feeds) = (Vec::new(), Vec::new());
-    for action in actions_of(&at.hub, &package.namespace, &package.name).await? {
-        let item = json!({
-            "name": action.name.name, "version": action.version, "annotations": action.annotations,
-        });
-        let is_feed = action.annotations.get("feed").is_some();
-        if is_feed { &mut feeds } else { &mut actions }.push(item);
-    }
-    let mut shown = show(&package);
-    shown.insert("actions".to_owned(), actions.into());
-    shown.insert("feeds".to_owned(), feeds.into());
-    Ok(answer::json(&shown))
+    let actions = actions_of(&at.hub, &package.namespace, &package.name).await?;
+    Ok(answer::json(&PackageShown::of(&package, &actions)))
 }
 
 async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiError> {
     let name = at.own_entity()?;
     let overwrite = at.query.flag("overwrite")?;
-    let mut fields = at.object(&headers, content).await?;
-    let common = Common::take(&mut fields)?;
-    check_binding(fields.remove("binding"))?;
+    let wanted: Wanted = at.object(&headers, content).await?;
+    let common = wanted.common;
+    check_binding(wanted.binding)?;
     common.check_sizes()?;
     if name.name.as_str() == RESERVED {
         return Err(ApiError::Bad(format!("Package name '{RESERVED}' is reserved.")));
@@ -105,7 +135,7 @@ async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiE
             at.hub.parts.invocations.retire(action.uid, kept.first().copied());
         }
     }
-    Ok(answer::json(&show(&package)))
+    Ok(answer::json(&PackageKept::of(&package)))
 }
 
 async fn delete(at: At) -> Result<Response, ApiError> {
@@ -129,7 +159,7 @@ async fn delete(at: At) -> Result<Response, ApiError> {
     for action in inside {
         at.hub.parts.invocations.retire(action.uid, None);
     }
-    Ok(answer::json(&show(&package)))
+    Ok(answer::json(&PackageKept::of(&package)))
 }
 
 /// The package's actions.
@@ -160,30 +190,4 @@ fn check_binding(binding: Option<Value>) -> Result<(), ApiError> {
         Some(Value::Object(_)) => Err(ApiError::NotInThisVersion("a package binding".to_owned())),
         Some(_) => Err(ApiError::Malformed("Object expected for `binding`".to_owned())),
     }
-}
-
-fn show(package: &Package) -> Map<String, Value> {
-    let shown = json!({
-        "namespace": package.namespace,
-        "name": package.name,
-        "binding": {},
-        "parameters": package.parameters,
-        "annotations": package.annotations,
-        "version": package.version,
-        "publish": package.publish,
-        "updated": package.updated,
-    });
-    if let Value::Object(shown) = shown { shown } else { Map::new() }
-}
-
-pub(super) fn summary(package: &Package) -> Value {
-    json!({
-        "namespace": package.namespace,
-        "name": package.name,
-        "binding": false,
-        "annotations": package.annotations,
-        "version": package.version,
-        "publish": package.publish,
-        "updated": package.updated,
-    })
 }

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use evoke_schemas::limits::{DEFAULT_LIST, MAX_LIST};
+use evoke_schemas::{
+    EntityName,
+    limits::{DEFAULT_LIST, MAX_LIST},
+};
 use percent_encoding::percent_decode_str;
 
 use super::error::ApiError;
@@ -49,6 +52,13 @@ impl Query {
                 detail: format!("'{value}' is not a valid Boolean value"),
             }),
         }
+    }
+
+    /// The name of an entity; none where it is absent or empty.
+    pub(super) fn name(&self, name: &'static str) -> Result<Option<EntityName>, ApiError> {
+        let Some(value) = self.get(name).filter(|value| !value.is_empty()) else { return Ok(None) };
+        let read = EntityName::new(&value);
+        read.map(Some).map_err(|error| ApiError::Query { name, detail: error.to_string() })
     }
 
     /// `limit`, `skip` and `count` of a list of `collection`.

@@ -1,33 +1,103 @@
 //! Rules: from a trigger to an action.
 
-use std::sync::Arc;
+mod shown;
 
-use axum::{Router, body::Body, response::Response, routing::get};
+use axum::{body::Body, response::Response};
 use evoke_schemas::{
     Action, DeliveryPolicy, EntityUid, FullName, KeyValues, Rule, RuleStatus, Trigger,
     rule::DELIVERY_ANNOTATION,
 };
 use evoke_store::{Change, Stored};
 use http::HeaderMap;
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
+use self::shown::RuleShown;
+pub(super) use self::shown::{Reference, RuleSummary};
 use super::{
     actions, answer,
     at::At,
-    entities::{self, Common},
+    entities::{self, Common, Listed},
     error::ApiError,
+    openapi::{Answer, Content, Operation, Routes, flag, page},
 };
 use crate::hub::Hub;
 
-pub(super) fn routes() -> Router<Arc<Hub>> {
-    Router::new()
-        .route("/api/v1/namespaces/{ns}/rules", get(list))
-        .route("/api/v1/namespaces/{ns}/rules/", get(list))
-        .route(
+/// What a PUT says. Other members are left alone, as OpenWhisk does; `status` is one of them.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "RulePut")]
+struct Wanted {
+    #[serde(flatten)]
+    common: Common,
+    /// Needed where the rule is new.
+    #[schemars(with = "Option<Named>")]
+    trigger: Option<Value>,
+    /// Needed where the rule is new.
+    #[schemars(with = "Option<Named>")]
+    action: Option<Value>,
+}
+
+/// A trigger or action that a body names.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "Named")]
+enum Named {
+    /// `/namespace/[package/]name`; `_` is the caller's own namespace.
+    Whole(#[schemars(example = "/_/orders")] String),
+    /// In two parts, as answers have it.
+    Parts {
+        /// `namespace[/package]`
+        path: String,
+        /// The entity.
+        name: String,
+    },
+}
+
+/// What a POST says.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "RulePost")]
+struct Asked {
+    #[schemars(required, with = "RuleStatus")]
+    status: Option<Value>,
+}
+
+pub(super) fn routes() -> Routes {
+    type One = RuleShown<'static>;
+    Routes::about("rules")
+        .collection(
+            "/api/v1/namespaces/{ns}/rules",
+            [Operation::get("listRules", "Lists rules.", list).with(page()).gives::<Listed<
+                RuleSummary<'static>,
+            >>(
+                "Rules, the newest first.",
+            )],
+        )
+        .at(
             "/api/v1/namespaces/{ns}/rules/{name}",
-            get(read).put(put).delete(delete).post(set_status),
+            [
+                Operation::get("getRule", "Shows a rule.", read)
+                    .gives::<One>("The rule.")
+                    .fails([404, 409]),
+                Operation::put("putRule", "Makes or changes a rule.", put)
+                    .details("A new rule is active. Its annotation `delivery` is its policy.")
+                    .with([flag("overwrite", "Whether one that is there may be changed.")])
+                    .takes::<Wanted>(json!({ "trigger": "/_/orders", "action": "/_/hello" }))
+                    .gives::<One>("The rule as it is kept.")
+                    .fails([404, 409, 429]),
+                Operation::delete("deleteRule", "Deletes a rule.", delete)
+                    .gives::<One>("What was deleted, inactive.")
+                    .fails([404, 409]),
+                Operation::post("setRuleStatus", "Makes a rule active or inactive.", set_status)
+                    .takes::<Asked>(json!({ "status": "inactive" }))
+                    .answers(Answer::new(200, "`OK`: it is so.").with(Content::of::<String>(PLAIN)))
+                    .fails([404, 409]),
+            ],
         )
 }
+
+/// The media type of what is no JSON.
+const PLAIN: &str = "text/plain";
 
 async fn list(at: At) -> Result<Response, ApiError> {
     at.own_namespace()?;
@@ -38,16 +108,16 @@ async fn read(at: At) -> Result<Response, ApiError> {
     let name = at.own_entity()?;
     let rule = entities::existing::<Rule>(&at.hub, &name).await?.value;
     let trigger = trigger_of(&at.hub, &rule).await?;
-    Ok(answer::json(&show(&rule, status(&rule, trigger.as_ref()))))
+    Ok(answer::json(&RuleShown::of(&rule, status(&rule, trigger.as_ref()))))
 }
 
 async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiError> {
     let name = at.own_entity()?;
     let overwrite = at.query.flag("overwrite")?;
-    let mut fields = at.object(&headers, content).await?;
-    let mut common = Common::take(&mut fields)?;
-    let trigger = reference(fields.remove("trigger"), &at)?;
-    let action = reference(fields.remove("action"), &at)?;
+    let wanted: Wanted = at.object(&headers, content).await?;
+    let mut common = wanted.common;
+    let trigger = reference(wanted.trigger, &at)?;
+    let action = reference(wanted.action, &at)?;
     common.check_sizes()?;
 
     let _turn = entities::turn(&at.hub).await?;
@@ -86,7 +156,7 @@ async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiE
         annotations,
     };
     keep(&at.hub, &rule, revision, linked).await?;
-    Ok(answer::json(&show(&rule, rule.status)))
+    Ok(answer::json(&RuleShown::of(&rule, rule.status)))
 }
 
 async fn delete(at: At) -> Result<Response, ApiError> {
@@ -95,12 +165,12 @@ async fn delete(at: At) -> Result<Response, ApiError> {
     let Stored { value: rule, revision } = entities::existing::<Rule>(&at.hub, &name).await?;
     entities::apply(&at.hub, vec![Change::Delete { name, revision }]).await?;
     at.hub.parts.engine.remove_rule(&rule.namespace, &rule.name);
-    Ok(answer::json(&show(&rule, RuleStatus::Inactive)))
+    Ok(answer::json(&RuleShown::of(&rule, RuleStatus::Inactive)))
 }
 
 async fn set_status(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiError> {
     let name = at.own_entity()?;
-    let wanted = wanted_status(&at.object(&headers, content).await?)?;
+    let wanted = wanted_status(at.object::<Asked>(&headers, content).await?)?;
     let _turn = entities::turn(&at.hub).await?;
     let Stored { value: mut rule, revision } = entities::existing::<Rule>(&at.hub, &name).await?;
     let trigger = entities::find::<Trigger>(&at.hub, &rule.trigger).await.ok().flatten();
@@ -130,16 +200,15 @@ async fn keep(
     Ok(())
 }
 
-/// A trigger or action that a body names: `"/ns/[pkg/]name"`, or `{path, name}`.
+/// The trigger or action that a member names.
 fn reference(value: Option<Value>, at: &At) -> Result<Option<FullName>, ApiError> {
-    let text = match value {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::String(text)) => text,
-        Some(Value::Object(parts)) => match (parts.get("path"), parts.get("name")) {
-            (Some(Value::String(path)), Some(Value::String(name))) => format!("{path}/{name}"),
-            _ => return Err(malformed("Expected a path and a name")),
-        },
-        Some(_) => return Err(malformed("Expected a fully qualified name")),
+    let Some(value) = value else { return Ok(None) };
+    let is_object = value.is_object();
+    let text = match serde_json::from_value(value) {
+        Ok(Named::Whole(text)) => text,
+        Ok(Named::Parts { path, name }) => format!("{path}/{name}"),
+        Err(_) if is_object => return Err(malformed("Expected a path and a name")),
+        Err(_) => return Err(malformed("Expected a fully qualified name")),
     };
     FullName::parse(&text, &at.caller.namespace)
         .map(Some)
@@ -217,8 +286,8 @@ fn status(rule: &Rule, trigger: Option<&Trigger>) -> RuleStatus {
     }
 }
 
-fn wanted_status(body: &Map<String, Value>) -> Result<RuleStatus, ApiError> {
-    match body.get("status") {
+fn wanted_status(asked: Asked) -> Result<RuleStatus, ApiError> {
+    match asked.status {
         Some(Value::String(text)) => match text.as_str() {
             "active" => Ok(RuleStatus::Active),
             "inactive" => Ok(RuleStatus::Inactive),
@@ -234,28 +303,4 @@ fn wanted_status(body: &Map<String, Value>) -> Result<RuleStatus, ApiError> {
 
 fn malformed(text: &str) -> ApiError {
     ApiError::Malformed(text.to_owned())
-}
-
-fn show(rule: &Rule, status: RuleStatus) -> Value {
-    let mut shown = base(rule);
-    shown.insert("status".to_owned(), json!(status));
-    Value::Object(shown)
-}
-
-pub(super) fn summary(rule: &Rule) -> Value {
-    Value::Object(base(rule))
-}
-
-fn base(rule: &Rule) -> Map<String, Value> {
-    let reference = |name: &FullName| json!({ "path": name.path(), "name": name.name });
-    Map::from_iter([
-        ("namespace".to_owned(), json!(rule.namespace)),
-        ("name".to_owned(), json!(rule.name)),
-        ("trigger".to_owned(), reference(&rule.trigger)),
-        ("action".to_owned(), reference(&rule.action)),
-        ("annotations".to_owned(), json!(rule.annotations)),
-        ("version".to_owned(), json!(rule.version)),
-        ("publish".to_owned(), json!(rule.publish)),
-        ("updated".to_owned(), json!(rule.updated)),
-    ])
 }

@@ -7,3 +7,4 @@ mod errors;
 mod events;
 mod feeds;
 mod history;
+mod openapi;

@@ -1,36 +1,86 @@
 //! Triggers: create, change, read, delete, list; [`super::events`] fires them.
 
-use std::{collections::BTreeMap, sync::Arc};
+mod shown;
 
-use axum::{Router, body::Body, response::Response, routing::get};
+use axum::{body::Body, response::Response};
 use evoke_schemas::{
     EntityName, FullName, KeyValues, Trigger,
     trigger::{FEED_ANNOTATION, SUBSCRIPTION_ANNOTATION, Subscription, WebhookCredential},
 };
 use evoke_store::{Change, Stored};
 use http::{HeaderMap, HeaderName};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
+use self::shown::TriggerShown;
+pub(super) use self::shown::TriggerSummary;
 use super::{
     answer,
     at::At,
-    entities::{self, Common},
+    entities::{self, Common, Listed},
     error::ApiError,
     events,
+    openapi::{Operation, Routes, flag, page},
 };
 use crate::hub::Hub;
 
-pub(super) fn routes() -> Router<Arc<Hub>> {
-    Router::new()
-        .route("/api/v1/namespaces/{ns}/triggers", get(list))
-        .route("/api/v1/namespaces/{ns}/triggers/", get(list))
-        .route(
+/// What a PUT says. Other members are left alone, as OpenWhisk does.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "TriggerPut")]
+struct Wanted {
+    #[serde(flatten)]
+    common: Common,
+    /// Nothing is kept of it.
+    #[schemars(with = "Option<Map<String, Value>>")]
+    limits: Option<Value>,
+    /// The trigger's own credential. Absent: it stays as it is; null: it is taken away.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Option<WebhookCredential>")]
+    webhook: Option<Value>,
+}
+
+/// A member that is there, be it null.
+fn given<'de, D: Deserializer<'de>>(member: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(member).map(Some)
+}
+
+pub(super) fn routes() -> Routes {
+    type One = TriggerShown<'static>;
+    Routes::about("triggers")
+        .collection(
+            "/api/v1/namespaces/{ns}/triggers",
+            [Operation::get("listTriggers", "Lists triggers.", list).with(page()).gives::<Listed<
+                TriggerSummary<'static>,
+            >>(
+                "Triggers, the newest first.",
+            )],
+        )
+        .at(
+            "/api/v1/namespaces/{ns}/triggers/{name}/handshakes",
+            [events::handshake::list_described()],
+        )
+        .at(
             "/api/v1/namespaces/{ns}/triggers/{name}",
-            get(read)
-                .put(put)
-                .delete(delete)
-                .post(events::fire)
-                .options(events::handshake::of_trigger),
+            [
+                Operation::get("getTrigger", "Shows a trigger.", read)
+                    .gives::<One>("The trigger with its rules.")
+                    .fails([404, 409]),
+                Operation::put("putTrigger", "Makes or changes a trigger.", put)
+                    .with([flag("overwrite", "Whether one that is there may be changed.")])
+                    .takes::<Wanted>(json!({
+                        "annotations": [
+                            { "key": "subscription", "value": { "type": "order.*" } },
+                        ],
+                    }))
+                    .gives::<One>("The trigger as it is kept.")
+                    .fails([409, 429]),
+                Operation::delete("deleteTrigger", "Deletes a trigger.", delete)
+                    .gives::<One>("What was deleted.")
+                    .fails([404, 409]),
+                events::fire_described(),
+                events::handshake::trigger_described(),
+            ],
         )
 }
 
@@ -48,10 +98,10 @@ async fn read(at: At) -> Result<Response, ApiError> {
 async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiError> {
     let name = at.own_entity()?;
     let overwrite = at.query.flag("overwrite")?;
-    let mut fields = at.object(&headers, content).await?;
-    let common = Common::take(&mut fields)?;
-    check_limits(fields.remove("limits").as_ref())?;
-    let webhook = fields.remove("webhook").map(webhook).transpose()?;
+    let wanted: Wanted = at.object(&headers, content).await?;
+    let common = wanted.common;
+    check_limits(wanted.limits.as_ref())?;
+    let webhook = wanted.webhook.map(webhook).transpose()?;
     common.check_sizes()?;
 
     let _turn = entities::turn(&at.hub).await?;
@@ -75,6 +125,7 @@ async fn delete(at: At) -> Result<Response, ApiError> {
     let shown = show(&at.hub, &trigger).await?;
     entities::apply(&at.hub, vec![Change::Delete { name, revision }]).await?;
     at.hub.webhooks.remove(&trigger.namespace, &trigger.name);
+    at.hub.handshakes.forget(&trigger.namespace, &trigger.name);
     at.hub.parts.engine.remove_trigger(&trigger.namespace, &trigger.name);
     Ok(shown)
 }
@@ -165,44 +216,6 @@ fn webhook(value: Value) -> Result<Option<WebhookCredential>, ApiError> {
 }
 
 async fn show(hub: &Hub, trigger: &Trigger) -> Result<Response, ApiError> {
-    let mut shown = base(trigger);
-    shown.insert("parameters".to_owned(), json!(trigger.parameters));
-    shown.insert("limits".to_owned(), json!({}));
-    match &trigger.webhook {
-        None => {}
-        Some(WebhookCredential::Bearer { .. }) => {
-            shown.insert("webhook".to_owned(), json!({ "kind": "bearer" }));
-        }
-        Some(WebhookCredential::Hmac { header, .. }) => {
-            shown.insert("webhook".to_owned(), json!({ "kind": "hmac", "header": header }));
-        }
-    }
     let rules = hub.parts.entities.rules_of(trigger.uid).await?;
-    if trigger.had_rules || !rules.is_empty() {
-        let rules: BTreeMap<String, Value> = rules
-            .iter()
-            .map(|rule| {
-                let action = json!({ "name": rule.action.name, "path": rule.action.path() });
-                let link = json!({ "action": action, "status": rule.status });
-                (format!("{}/{}", rule.namespace, rule.name), link)
-            })
-            .collect();
-        shown.insert("rules".to_owned(), json!(rules));
-    }
-    Ok(answer::json(&shown))
-}
-
-fn base(trigger: &Trigger) -> Map<String, Value> {
-    Map::from_iter([
-        ("namespace".to_owned(), json!(trigger.namespace)),
-        ("name".to_owned(), json!(trigger.name)),
-        ("annotations".to_owned(), json!(trigger.annotations)),
-        ("version".to_owned(), json!(trigger.version)),
-        ("publish".to_owned(), json!(trigger.publish)),
-        ("updated".to_owned(), json!(trigger.updated)),
-    ])
-}
-
-pub(super) fn summary(trigger: &Trigger) -> Value {
-    Value::Object(base(trigger))
+    Ok(answer::json(&TriggerShown::of(trigger, &rules)))
 }

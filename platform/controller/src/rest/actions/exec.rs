@@ -4,12 +4,32 @@ use bytes::Bytes;
 use evoke_invoker::Manifest;
 use evoke_schemas::action::{Exec, is_binary_code};
 use evoke_store::CodeStore;
-use serde_json::{Map, Value};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::ApiError;
 
 /// Kinds that OpenWhisk has and this version has not.
 const LATER: [(&str, &str); 2] = [("sequence", "a sequence"), ("blackbox", "kind `blackbox`")];
+
+/// The member as it is written. Values are read one by one, with OpenWhisk's sentences.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "ExecPut")]
+pub(super) struct Asked {
+    /// A kind of the runtimes that `GET /` shows; `family:default` is the family's default.
+    #[schemars(required, with = "String", example = "nodejs:default")]
+    kind: Option<Value>,
+    /// Source text, or base64 of a zip file.
+    #[schemars(with = "Option<String>")]
+    code: Option<Value>,
+    /// Another name for `code`.
+    #[schemars(with = "Option<String>")]
+    jar: Option<Value>,
+    /// Name of the function, `main` where it is absent.
+    #[schemars(with = "Option<String>")]
+    main: Option<Value>,
+}
 
 /// What an action shall run, read and checked, not yet kept.
 #[derive(Debug)]
@@ -20,17 +40,14 @@ pub(super) struct NewExec {
 }
 
 impl NewExec {
-    /// Takes the member out of a body; none where it is absent.
-    pub(super) fn take(
-        body: &mut Map<String, Value>,
-        manifest: &Manifest,
-    ) -> Result<Option<Self>, ApiError> {
-        let mut exec = match body.remove("exec") {
-            None | Some(Value::Null) => return Ok(None),
-            Some(Value::Object(exec)) => exec,
-            Some(_) => return Err(malformed("Object expected for `exec`")),
-        };
-        let Some(Value::String(asked)) = exec.get("kind") else {
+    /// Reads the member of a body.
+    pub(super) fn of(exec: Value, manifest: &Manifest) -> Result<Self, ApiError> {
+        if !exec.is_object() {
+            return Err(malformed("Object expected for `exec`"));
+        }
+        let exec: Asked =
+            serde_json::from_value(exec).map_err(|error| malformed(&error.to_string()))?;
+        let Some(Value::String(asked)) = exec.kind else {
             return Err(malformed("'kind' must be a string defined in 'exec'"));
         };
         let asked = asked.trim().to_lowercase();
@@ -41,15 +58,15 @@ impl NewExec {
         if kind.deprecated {
             return Err(no_longer(&kind.kind));
         }
-        let code = code(&mut exec, &asked)?;
-        let main = main(&mut exec, &asked)?;
+        let code = code(exec.code.or(exec.jar), &asked)?;
+        let main = main(exec.main, &asked)?;
         if main.is_none() && kind.require_main {
             return Err(malformed(&format!(
                 "'main' must be a string defined in 'exec' for '{}' actions",
                 kind.kind
             )));
         }
-        Ok(Some(Self { kind: kind.kind.clone(), code, main }))
+        Ok(Self { kind: kind.kind.clone(), code, main })
     }
 
     /// Whether the code is small enough.
@@ -78,8 +95,8 @@ pub(super) fn no_longer(kind: &str) -> ApiError {
     ))
 }
 
-fn code(exec: &mut Map<String, Value>, kind: &str) -> Result<String, ApiError> {
-    match exec.remove("code").or_else(|| exec.remove("jar")) {
+fn code(code: Option<Value>, kind: &str) -> Result<String, ApiError> {
+    match code {
         Some(Value::String(code)) => Ok(code),
         None | Some(Value::Null) => Err(malformed(&format!(
             "'code' must be a string or attachment object defined in 'exec' for '{kind}' actions"
@@ -90,8 +107,8 @@ fn code(exec: &mut Map<String, Value>, kind: &str) -> Result<String, ApiError> {
     }
 }
 
-fn main(exec: &mut Map<String, Value>, kind: &str) -> Result<Option<String>, ApiError> {
-    match exec.remove("main") {
+fn main(main: Option<Value>, kind: &str) -> Result<Option<String>, ApiError> {
+    match main {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(main)) => Ok(Some(main)),
         Some(_) => Err(malformed(&format!(

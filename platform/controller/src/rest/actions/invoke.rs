@@ -4,14 +4,25 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
-use evoke_schemas::{Activation, ActivationStatus, Event, FullName, event::Data};
+use evoke_schemas::{
+    Activation, ActivationStatus, Event, FullName, event::Data, limits::MAX_BLOCKING_WAIT_MS,
+};
 use evoke_trigger_engine::{Incoming, Origin, Target};
 use http::{HeaderMap, StatusCode};
+use schemars::JsonSchema;
+use serde_json::{Map, Value, json};
 
 use super::exec::no_longer;
 use crate::{
     invocations::{Call, CallRefused, Members, NotReady, Ready},
-    rest::{answer, at::At, body, error::ApiError, events},
+    rest::{
+        answer::{self, Activated},
+        at::At,
+        body,
+        error::{ApiError, ErrorBody},
+        events,
+        openapi::{Answer, Content, Operation, flag, query},
+    },
 };
 
 /// `type` of the event that an accepted invocation becomes.
@@ -19,7 +30,65 @@ const INVOKE_TYPE: &str = "org.evoke.action.invoked";
 /// When to come again where too many calls are under way.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-pub(super) async fn post(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiError> {
+/// The record of a call, or with `result` what the function gave.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "answers are texts already; this is how they look")]
+enum Ended {
+    Record(Activation),
+    Result(Value),
+}
+
+/// What a status of 500 comes with: the record of a call that the platform failed, or an error.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "answers are texts already; this is how they look")]
+enum EndedOrError {
+    Error(ErrorBody<'static>),
+    Record(Activation),
+    Result(Value),
+}
+
+pub(super) fn described(id: &'static str) -> Operation {
+    const ID: &[&str] = &["X-OpenWhisk-Activation-Id"];
+    Operation::post(id, "Calls an action.", post)
+        .details(
+            "Without `blocking` the call is in the log when it is answered, as an event is. A \
+             blocking call that takes longer than `timeout` goes on and is answered with 202.",
+        )
+        .with([
+            flag("blocking", "Whether to wait for the end."),
+            flag("result", "Whether a blocking call gives the result alone, without the record."),
+            query(
+                "timeout",
+                "Longest wait of a blocking call, milliseconds.",
+                json!({ "type": "integer", "minimum": 1, "maximum": MAX_BLOCKING_WAIT_MS }),
+            ),
+        ])
+        .takes_any([Content::json::<Map<String, Value>>().example(json!({ "name": "Evoke" }))])
+        .answers(
+            Answer::new(200, "The function succeeded.").with(Content::json::<Ended>()).headers(ID),
+        )
+        .answers(
+            Answer::new(202, "The call is under way.")
+                .with(Content::json::<Activated>())
+                .headers(&["X-OpenWhisk-Activation-Id", "X-Evoke-Position"]),
+        )
+        .answers(
+            Answer::new(502, "The function failed.").with(Content::json::<Ended>()).headers(ID),
+        )
+        .answers(
+            Answer::new(
+                500,
+                "The platform failed; with the activation's header the call ended so.",
+            )
+            .with(Content::json::<EndedOrError>())
+            .headers(ID),
+        )
+        .fails([404, 409, 429, 503])
+}
+
+async fn post(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiError> {
     let name = at.names.entity()?;
     let config = &at.hub.parts.config;
     let blocking = at.query.flag("blocking")?;

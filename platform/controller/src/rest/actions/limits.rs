@@ -1,24 +1,36 @@
 //! The members `limits` and `delAnnotations` of an action's PUT.
 
 use evoke_schemas::limits::{ActionLimits, LimitError, LimitRanges, Side};
-use serde_json::{Map, Value};
+use schemars::JsonSchema;
+use serde_json::Value;
 
 use super::ApiError;
 
-/// Limits that a body asks for; absent ones stay as they are.
-#[derive(Debug, Default)]
+/// Limits that a body asks for; absent ones stay as they are. The hub's own bounds are in
+/// `GET /api/v1/namespaces/{ns}/limits`.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(rename = "ActionLimitsPut")]
 pub(super) struct Asked {
+    /// Milliseconds.
+    #[schemars(range(min = 100, max = 300_000))]
     timeout: Option<i64>,
+    /// MB.
+    #[schemars(range(min = 128, max = 512))]
     memory: Option<i64>,
+    /// MB.
+    #[schemars(range(min = 0, max = 10))]
     logs: Option<i64>,
+    /// Calls that one sandbox runs at a time.
+    #[schemars(range(min = 1, max = 1))]
     concurrency: Option<i64>,
+    #[schemars(range(min = 0))]
     instances: Option<i64>,
 }
 
 impl Asked {
-    /// Takes the member out of a body.
-    pub(super) fn take(body: &mut Map<String, Value>) -> Result<Self, ApiError> {
-        let limits = match body.remove("limits") {
+    /// Reads the member of a body.
+    pub(super) fn of(limits: Option<Value>) -> Result<Self, ApiError> {
+        let limits = match limits {
             None | Some(Value::Null) => return Ok(Self::default()),
             Some(Value::Object(limits)) => limits,
             Some(_) => return Err(malformed("Object expected for `limits`")),
@@ -115,8 +127,7 @@ mod tests {
     use super::*;
 
     fn check(limits: Value, want: &str) {
-        let mut body = Map::from_iter([("limits".to_owned(), limits.clone())]);
-        let asked = Asked::take(&mut body);
+        let asked = Asked::of(Some(limits.clone()));
         let got = asked.and_then(|asked| asked.over(None, &LimitRanges::default()));
         let got = got.map_or_else(|error| error.to_string(), |limits| json!(limits).to_string());
         assert!(got.ends_with(want), "{limits}: {got}");

@@ -5,38 +5,46 @@ use std::time::Duration;
 use axum::response::Response;
 use evoke_schemas::ActivationId;
 use evoke_trigger_engine::{Accepted, IngestError};
-use serde::{Serialize, Serializer};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::rest::{answer, error::ApiError};
 
-#[derive(Serialize)]
-struct Taken<'a> {
+/// What became of the events of a request.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Taken")]
+pub(super) struct Taken<'a> {
+    /// How many there are.
     accepted: usize,
+    /// In the order in which they were sent.
     events: Vec<TakenEvent<'a>>,
 }
 
-#[derive(Serialize)]
+/// What became of one event.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "TakenEvent")]
 struct TakenEvent<'a> {
     id: &'a str,
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "answer::as_text")]
+    #[schemars(with = "evoke_schemas::Position")]
     position: evoke_schemas::Position,
+    /// It had been taken before; absent where not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     duplicate: bool,
+    /// Where it fired one trigger.
     #[serde(skip_serializing_if = "Option::is_none")]
     activation_id: Option<ActivationId>,
     triggers: Vec<Fired<'a>>,
 }
 
-#[derive(Serialize)]
+/// A trigger that an event fired.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "FiredTrigger")]
 struct Fired<'a> {
     name: &'a str,
     activation_id: ActivationId,
-}
-
-fn as_text<S: Serializer>(text: &impl ToString, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&text.to_string())
 }
 
 /// 202 with what became of each event, in the order they were sent; of a single event the

@@ -218,3 +218,52 @@ async fn nobody_else_is_granted_to_deliver() {
         assert_eq!(answer.header("webhook-allowed-rate"), None, "{path} {headers:?}");
     }
 }
+
+#[tokio::test]
+async fn a_sender_that_cannot_sign_waits_for_the_owner() {
+    let bench = with_triggers().await;
+    let webhook = json!({"webhook": {"hmac": {"secret": "key", "header": "X-Sig"}}});
+    bench.set_up("PUT", "triggers/t?overwrite=true", webhook).await;
+    let path = "/api/v1/namespaces/guest/triggers/t";
+    let origin = ("webhook-request-origin", "eventemitter.example.com");
+    let callback = ("webhook-request-callback", "https://eventemitter.example.com/grant?key=1");
+    let rate = ("webhook-request-rate", "120");
+    assert_eq!(handshake(&bench, path, &[origin]).await.status, 401, "nobody could grant it");
+    for _ in 0..2 {
+        let answer = handshake(&bench, path, &[origin, callback, rate]).await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+        assert_eq!(answer.header("webhook-allowed-origin"), None);
+        assert_eq!(answer.header("webhook-allowed-rate"), None);
+    }
+    let asked = bench.guest("GET", "triggers/t/handshakes", None).await.json();
+    let time = asked[0]["asked"].clone();
+    let wanted = json!({"origin": origin.1, "callback": callback.1, "rate": 120, "asked": time});
+    assert_eq!(asked, json!([wanted]));
+    let counted = bench.guest("GET", "triggers/t/handshakes?count=true", None).await.json();
+    assert_eq!(counted, json!({"handshakes": 1}));
+    let basic = basic(GUEST);
+    let owner = (basic.0, basic.1.as_str());
+    let granted = handshake(&bench, path, &[origin, callback, owner]).await;
+    assert_eq!(granted.header("webhook-allowed-origin"), Some(origin.1), "at once");
+    for (what, headers) in [
+        ("plain HTTP", vec![origin, ("webhook-request-callback", "http://a.example/x")]),
+        ("two", vec![origin, callback, callback]),
+        ("a wrong signature", vec![origin, callback, ("x-sig", "sha256=00")]),
+    ] {
+        let refused = handshake(&bench, path, &headers).await;
+        assert!(matches!(refused.status.as_u16(), 400 | 401), "{what}: {}", refused.status);
+    }
+    let bearer = json!({"webhook": {"bearer": {"token": "t0ken"}}});
+    bench.set_up("PUT", "triggers/u?overwrite=true", bearer).await;
+    let path = "/api/v1/namespaces/guest/triggers/u";
+    assert_eq!(
+        handshake(&bench, path, &[origin, callback]).await.status,
+        401,
+        "it can prove itself"
+    );
+    bench.guest("DELETE", "triggers/t", None).await;
+    assert_eq!(bench.guest("GET", "triggers/t/handshakes", None).await.status, 404);
+    bench.set_up("PUT", "triggers/t", json!({})).await;
+    let forgotten = bench.guest("GET", "triggers/t/handshakes", None).await.json();
+    assert_eq!(forgotten, json!([]), "they were of the former life");
+}

@@ -124,6 +124,15 @@ impl History for Scripted {
         Ok(vec![accounted(None)])
     }
 
+    async fn count_events(
+        &self,
+        _namespace: &Namespace,
+        query: &EventQuery,
+    ) -> Result<usize, HistoryError> {
+        self.note(query);
+        Ok(5)
+    }
+
     async fn event(
         &self,
         _namespace: &Namespace,
@@ -139,6 +148,14 @@ impl History for Scripted {
     ) -> Result<Vec<DeadLetter>, HistoryError> {
         self.note(query);
         Ok(vec![dead_letter()])
+    }
+
+    async fn count_dead_letters(
+        &self,
+        _namespace: &Namespace,
+        rule: Option<&EntityName>,
+    ) -> Result<usize, HistoryError> {
+        Ok(if rule.is_some() { 1 } else { 4 })
     }
 
     async fn dead_letter(
@@ -278,5 +295,48 @@ async fn replays_are_made_listed_and_cancelled() {
     for path in ["replays/abc".to_owned(), format!("replays/{RULE}")] {
         assert_eq!(bench.guest("GET", &path, None).await.status, 404, "{path}");
         assert_eq!(bench.guest("DELETE", &path, None).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn our_own_lists_are_counted_and_refused_as_openwhisks_are() {
+    let (bench, _history) = bench().await;
+    for (list, count) in [
+        ("events?trigger=t&", 5),
+        ("deadletters?", 4),
+        ("deadletters?rule=r&", 1),
+        ("replays?", 1),
+        ("feeds?", 0),
+    ] {
+        let collection = list.split('?').next().unwrap();
+        for skip in [0, 1, 9] {
+            let counted = get(&bench, &format!("{list}count=true&skip={skip}&limit=1")).await;
+            let left = u64::saturating_sub(count, skip);
+            assert_eq!(counted, json!({ (collection): left }), "{list} {skip}");
+        }
+        let refused = async |query: &str| {
+            let (status, text) = bench.guest("GET", &format!("{list}{query}"), None).await.error();
+            assert_eq!(status, 400, "{list}{query}: {text}");
+            text
+        };
+        let sentence = "The query parameter 'limit' was malformed:\nThe value '201' is not in the \
+                        range of 0 to 200 for ";
+        assert_eq!(refused("limit=201").await, format!("{sentence}{collection}."));
+        assert!(refused("skip=-1").await.ends_with(&format!("equal to 0 for {collection}.")));
+        assert!(refused("count=maybe").await.ends_with("'maybe' is not a valid Boolean value"));
+        // Whose it is counts before what is asked of it.
+        let others = format!("/api/v1/namespaces/whisk.system/{collection}?limit=201");
+        let (status, text) = bench.guest("GET", &others, None).await.error();
+        let forbidden = "The supplied authentication is not authorized to access 'whisk.system'.";
+        assert_eq!((status, text.as_str()), (403, forbidden), "{others}");
+    }
+    for (path, name) in [("events?trigger=a%2Fb", "trigger"), ("deadletters?rule=%20", "rule")] {
+        let (status, text) = bench.guest("GET", path, None).await.error();
+        let sentence = format!("The query parameter '{name}' was malformed:\nThe name of the");
+        assert!(status == 400 && text.starts_with(&sentence), "{path}: {status} {text}");
+    }
+    for path in ["deadletters", "replays", "feeds/f"] {
+        let others = format!("/api/v1/namespaces/whisk.system/{path}");
+        assert_eq!(bench.guest("POST", &others, Some(json!("x"))).await.status, 403, "{others}");
     }
 }
