@@ -24,7 +24,11 @@ impl Completion {
     /// # Errors
     /// Those of standard output.
     pub fn print(&self, program: clap::Command) -> io::Result<()> {
-        io::stdout().write_all(&self.script(program))
+        match io::stdout().write_all(&self.script(program)) {
+            // Who read enough of it has gone.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written,
+        }
     }
 
     fn script(&self, mut program: clap::Command) -> Vec<u8> {

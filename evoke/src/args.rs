@@ -75,6 +75,13 @@ const KEY_HELP: &str = "\
 Examples:
   evoke key add shop
   evoke key add shop --data /var/lib/evoke";
+const LIST_HELP: &str = "\
+Examples:
+  evoke key list
+  evoke key list --data /var/lib/evoke";
+const ROTATE_HELP: &str = "\
+Examples:
+  evoke key rotate shop";
 const LIMITS_HELP: &str = "\
 Examples:
   evoke key limits shop
@@ -239,12 +246,14 @@ pub(crate) enum Key {
         data: PathBuf,
     },
     /// List the namespaces.
+    #[command(after_help = LIST_HELP)]
     List {
         /// Directory of the hub, running or not.
         #[arg(long, value_name = "DIR", env = "EVOKE_DATA", default_value = "data")]
         data: PathBuf,
     },
     /// Give a namespace another key and print it; the former key opens nothing from then on.
+    #[command(after_help = ROTATE_HELP)]
     Rotate {
         /// Name of the namespace.
         namespace: String,
