@@ -13,7 +13,7 @@ use crate::{
     name::{Name, number, text, with_package},
     output::Output,
     page::Page,
-    parameters::{Annotations, Parameters, members, pairs_line, value_of},
+    parameters::{Annotations, Parameters, Secrets, members_with, pairs_line, value_of},
     time::date,
 };
 
@@ -90,6 +90,8 @@ struct Settings {
     logsize: Option<u64>,
     #[command(flatten)]
     parameters: Parameters,
+    #[command(flatten)]
+    secrets: Secrets,
     #[command(flatten)]
     annotations: Annotations,
 }
@@ -210,7 +212,7 @@ async fn list(hub: &Hub, output: &mut Output, page: &Page) -> Result<(), CliErro
 
 impl Settings {
     fn body(&self, file: Option<&PathBuf>) -> Result<Value, CliError> {
-        let mut body = members(&self.parameters, &self.annotations.object())?;
+        let mut body = members_with(&self.parameters, &self.secrets, &self.annotations.object())?;
         if let Some(file) = file {
             let exec = code::exec(file, self.kind.as_deref(), self.main.as_deref())?;
             body.insert("exec".to_owned(), exec);

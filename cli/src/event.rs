@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     error::{CliError, Want},
     examples,
-    hub::{Hub, get, post},
+    hub::{Hub, delete, get, post},
     name::{number, text},
     output::{Output, short},
     page::Page,
@@ -28,6 +28,12 @@ pub enum EventCommand {
     /// Show an event and what each rule decided about it.
     #[command(after_help = examples::EVENT_SHOW)]
     Show {
+        /// Its position, as the list shows it.
+        position: String,
+    },
+    /// Erase an event for ever, with the records of its activations and every other copy.
+    #[command(after_help = examples::EVENT_ERASE)]
+    Erase {
         /// Its position, as the list shows it.
         position: String,
     },
@@ -91,6 +97,7 @@ impl EventCommand {
             Self::Send(send) => send.run(hub, output).await,
             Self::List(list) => list.run(hub, output).await,
             Self::Show { position } => show(hub, output, &position).await,
+            Self::Erase { position } => erase(hub, output, &position).await,
         }
     }
 }
@@ -200,6 +207,20 @@ fn triggers(accepted: &Value) -> String {
     let names = accepted.get("triggers").and_then(Value::as_array).into_iter().flatten();
     let names = names.map(|name| name.as_str().unwrap_or_else(|| text(name, "name")));
     names.collect::<Vec<_>>().join(" ")
+}
+
+async fn erase(hub: &Hub, output: &mut Output, position: &str) -> Result<(), CliError> {
+    let done = hub.ask(delete(&["events", position])).await?;
+    let erased = done.get("erased").unwrap_or(&Value::Null);
+    let count = |name: &str| number(erased, name).unwrap_or_default();
+    let (records, activations) = (count("records"), count("activations"));
+    let line = match records {
+        0 => format!("ok: event {position} was erased before"),
+        _ => format!(
+            "ok: erased event {position}: {records} records of the log, {activations} activations"
+        ),
+    };
+    output.value_or_line(&done, &line)
 }
 
 async fn show(hub: &Hub, output: &mut Output, position: &str) -> Result<(), CliError> {

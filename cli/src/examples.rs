@@ -4,6 +4,7 @@ pub(crate) const ACTION_CREATE: &str = "\
 Examples:
   evoke action create hello hello.js
   evoke action create tools/sum sum.py -p start 1 -t 10000 -m 128
+  evoke action create pay pay.js --secret-file token.json
   evoke action create app app.zip --kind nodejs:default --main run";
 pub(crate) const ACTION_UPDATE: &str = "\
 Examples:
@@ -140,6 +141,9 @@ pub(crate) const EVENT_LIST: &str = "\
 Examples:
   evoke event list
   evoke event list --trigger orders --since 1h";
+pub(crate) const EVENT_ERASE: &str = "\
+Examples:
+  evoke event erase 0:1024";
 pub(crate) const EVENT_SHOW: &str = "\
 Examples:
   evoke event show 0:42";

@@ -70,7 +70,7 @@ pub enum Command {
     Export(OnArgs<export::Export>),
     /// What became of runs: list, get, logs, poll.
     Activation(On<activation::ActivationCommand>),
-    /// Events of the namespace's hub: send, list, show.
+    /// Events of the namespace's hub: send, list, show, erase.
     Event(On<event::EventCommand>),
     /// Deliveries that were given up: list, show, replay, discard.
     #[command(name = "deadletter")]

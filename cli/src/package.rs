@@ -11,7 +11,7 @@ use crate::{
     name::{number, text},
     output::Output,
     page::Page,
-    parameters::{Annotations, Parameters, members, pairs_line},
+    parameters::{Annotations, Parameters, Secrets, members_with, pairs_line},
     time::date,
 };
 
@@ -54,6 +54,8 @@ pub struct Settings {
     #[command(flatten)]
     parameters: Parameters,
     #[command(flatten)]
+    secrets: Secrets,
+    #[command(flatten)]
     annotations: Annotations,
 }
 
@@ -93,7 +95,7 @@ async fn show(hub: &Hub, output: &mut Output, name: &str) -> Result<(), CliError
 
 impl Settings {
     async fn save(self, hub: &Hub, output: &mut Output, overwrite: bool) -> Result<(), CliError> {
-        let body = members(&self.parameters, &self.annotations.object())?;
+        let body = members_with(&self.parameters, &self.secrets, &self.annotations.object())?;
         PACKAGES.save(hub, &self.name, body.into(), overwrite).await?.tell(output, "")
     }
 }

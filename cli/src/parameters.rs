@@ -40,6 +40,39 @@ pub(crate) struct Annotations {
     annotation: Vec<String>,
 }
 
+/// Parameters that nobody but the function may see.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Secrets {
+    /// A parameter that is sealed and never shown again; VALUE as for -p. Repeatable.
+    #[arg(
+        long = "secret",
+        num_args = 2,
+        value_names = ["KEY", "VALUE"],
+        action = ArgAction::Append,
+        allow_negative_numbers = true
+    )]
+    secret: Vec<String>,
+    /// File with a JSON object of such parameters (`-` is standard input), so that they stand in
+    /// no list of commands.
+    #[arg(long = "secret-file", value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+}
+
+// === impl Secrets ===
+
+impl Secrets {
+    /// Entries of a list of key and value.
+    fn entries(&self) -> Result<Vec<Value>, CliError> {
+        let mut all = match &self.secret_file {
+            None => Map::new(),
+            Some(file) => object_of(file)?,
+        };
+        all.extend(pairs(&self.secret));
+        let entry = |(key, value)| json!({"key": key, "value": value, "secret": true});
+        Ok(all.into_iter().map(entry).collect())
+    }
+}
+
 // === impl Parameters ===
 
 impl Parameters {
@@ -67,6 +100,23 @@ impl Annotations {
     pub(crate) fn object(&self) -> Map<String, Value> {
         pairs(&self.annotation).collect()
     }
+}
+
+/// As [`members`], with parameters that are secret.
+pub(crate) fn members_with(
+    parameters: &Parameters,
+    secrets: &Secrets,
+    annotations: &Map<String, Value>,
+) -> Result<Map<String, Value>, CliError> {
+    let mut body = members(parameters, annotations)?;
+    let secrets = secrets.entries()?;
+    if !secrets.is_empty() {
+        let list = body.entry("parameters").or_insert_with(|| json!([]));
+        if let Some(list) = list.as_array_mut() {
+            list.extend(secrets);
+        }
+    }
+    Ok(body)
 }
 
 /// Members `parameters` and `annotations` of an entity's body, where they were given.
@@ -153,6 +203,19 @@ mod tests {
         let expected = json!({"n": 1, "t": "one", "o": {"a": [1]}, "s": "1"});
         assert_eq!(Value::Object(all.object().unwrap()), expected);
         assert_eq!(parameters(&[], None).list().unwrap(), None);
+    }
+
+    #[test]
+    fn secrets_are_marked() {
+        let words = ["token", "hunter2"].map(str::to_owned).to_vec();
+        let secrets = Secrets { secret: words, secret_file: None };
+        let body = members_with(&parameters(&["a", "1"], None), &secrets, &Map::new()).unwrap();
+        let wanted = json!([
+            {"key": "a", "value": 1}, {"key": "token", "value": "hunter2", "secret": true},
+        ]);
+        assert_eq!(body.get("parameters"), Some(&wanted));
+        let none = members_with(&parameters(&[], None), &Secrets::default(), &Map::new());
+        assert_eq!(none.unwrap().get("parameters"), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{
     name::{Name, number, text},
     output::Output,
     page::Page,
-    parameters::{Annotations, Parameters, members, pairs_line, value_of},
+    parameters::{Annotations, Parameters, Secrets, members_with, pairs_line, value_of},
     time::date,
 };
 
@@ -62,6 +62,8 @@ pub struct Settings {
     name: String,
     #[command(flatten)]
     parameters: Parameters,
+    #[command(flatten)]
+    secrets: Secrets,
     #[command(flatten)]
     annotations: Annotations,
     /// Feed action that fires it, in OpenWhisk's way; it gets the parameters.
@@ -209,9 +211,12 @@ impl Settings {
         if let Some(feed) = &self.feed {
             annotations.insert("feed".to_owned(), Name::parse(feed).full().into());
         }
-        let none = Parameters::default();
-        let parameters = if self.feed.is_some() { &none } else { &self.parameters };
-        let mut body = members(parameters, &annotations)?;
+        let (none, open) = (Parameters::default(), Secrets::default());
+        let (parameters, secrets) = match &self.feed {
+            Some(_) => (&none, &open),
+            None => (&self.parameters, &self.secrets),
+        };
+        let mut body = members_with(parameters, secrets, &annotations)?;
         if let Some(token) = &self.webhook_bearer {
             body.insert("webhook".to_owned(), json!({"bearer": {"token": token}}));
         }

@@ -87,6 +87,9 @@ Examples:
   evoke key limits shop
   evoke key limits shop --code 10MB --entities 500
   evoke key limits shop --reset";
+const RESEAL_HELP: &str = "\
+Examples:
+  evoke key reseal --data /var/lib/evoke --to /etc/evoke/seal.key";
 const VERIFY_HELP: &str = "\
 Examples:
   evoke log verify
@@ -159,6 +162,10 @@ pub(crate) struct Up {
     /// Caps of each namespace.
     #[command(flatten)]
     pub(crate) limits: ForAll,
+    /// File with the key that secrets are sealed with, 64 hexadecimal digits, mode 0600, on another
+    /// disk than the data; else the one of the last start, or one in the data directory.
+    #[arg(long, value_name = "FILE", env = "EVOKE_SEAL_KEY_FILE")]
+    pub(crate) seal_key_file: Option<PathBuf>,
     /// Address of a listener that shows operators the metrics of all namespaces, without
     /// credentials; other than loopback wants --insecure.
     #[arg(long, value_name = "HOST:PORT", env = "EVOKE_METRICS_LISTEN")]
@@ -167,6 +174,25 @@ pub(crate) struct Up {
     #[arg(long, value_name = "NAME", env = "EVOKE_CODE_STORE", default_value = CODE_STORE,
           value_parser = code_stores())]
     pub(crate) code_store: String,
+    /// Address of an OpenTelemetry collector that takes traces over HTTP, such as
+    /// http://127.0.0.1:4318; without it none are recorded.
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub(crate) otlp_endpoint: Option<String>,
+    /// Header for the collector; repeatable.
+    #[arg(
+        long,
+        value_name = "NAME=VALUE",
+        env = "OTEL_EXPORTER_OTLP_HEADERS",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub(crate) otlp_header: Vec<String>,
+    /// Part of the traces that begin here which is recorded, 0 to 1; others as their sender says.
+    #[arg(long, value_name = "PART", env = "OTEL_TRACES_SAMPLER_ARG", default_value_t = 1.0)]
+    pub(crate) trace_ratio: f64,
+    /// What the hub is called in traces.
+    #[arg(long, value_name = "NAME", env = "OTEL_SERVICE_NAME", default_value = "evoke")]
+    pub(crate) service_name: String,
     /// Form of the hub's own log, on standard error.
     #[arg(long, value_name = "FORM", env = "EVOKE_LOG_FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
@@ -260,6 +286,19 @@ pub(crate) enum Key {
         /// Directory of the hub, running or not.
         #[arg(long, value_name = "DIR", env = "EVOKE_DATA", default_value = "data")]
         data: PathBuf,
+    },
+    /// Seal everything that is secret with another key; no hub may run.
+    #[command(after_help = RESEAL_HELP)]
+    Reseal {
+        /// File of the new key; made where it is missing.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+        /// Directory of the hub.
+        #[arg(long, value_name = "DIR", env = "EVOKE_DATA", default_value = "data")]
+        data: PathBuf,
+        /// File with the key of now, where it is not the one that the hub last had.
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
     },
     /// Show or set what one namespace may use.
     #[command(after_help = LIMITS_HELP)]

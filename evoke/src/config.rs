@@ -4,11 +4,13 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use evoke_sandbox::Cidr;
 use evoke_schemas::{NamespaceLimits, namespace_limits::CapError};
+use evoke_store::{Seal, SealError};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     args::{NetworkChoice, Up},
     settings::Told,
+    telemetry::ExporterSettings,
     tls::{self, Certificate},
 };
 
@@ -35,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) dev_keys: bool,
     /// What keeps the code of actions, by name.
     pub(crate) code_store: String,
+    /// Key that secrets are sealed with, where it is not in the data directory.
+    pub(crate) seal_key_file: Option<PathBuf>,
     /// What the sandboxes may do.
     pub(crate) sandbox: evoke_sandbox::Config,
     /// Memory for all sandboxes together, where set. Unit: MB.
@@ -55,6 +59,10 @@ pub(crate) struct Settings {
     pub(crate) connections: usize,
     /// Caps of every namespace that has none of its own.
     pub(crate) namespace: NamespaceLimits,
+    /// Where traces go.
+    pub(crate) traces: Option<ExporterSettings>,
+    /// Part of the traces that begin here which is recorded.
+    pub(crate) trace_ratio: f64,
     /// Manifest to apply once ready.
     pub(crate) apply: Option<PathBuf>,
     /// Whether activations are printed as they happen.
@@ -78,6 +86,9 @@ pub(crate) enum SettingError {
     /// Well-known keys where others can reach them.
     #[error("--dev-keys is for loopback only, not for --listen {0}")]
     DevKeysExposed(SocketAddr),
+    /// A key of secrets that cannot be used.
+    #[error("--seal-key-file {0}: {1}")]
+    Seal(PathBuf, SealError),
     /// A network that cannot be read.
     #[error("--allow-network: {0}")]
     Network(#[from] evoke_sandbox::ParseCidrError),
@@ -86,6 +97,15 @@ pub(crate) enum SettingError {
         "--metrics-listen {0} can be reached from outside and asks for no credentials: take a loopback address, or give --insecure"
     )]
     MetricsExposed(SocketAddr),
+    /// A collector that cannot be.
+    #[error("--otlp-endpoint: `{0}` is not an http or https address")]
+    Collector(String),
+    /// A header for the collector that cannot be sent.
+    #[error("--otlp-header: {0}")]
+    Header(String),
+    /// A part that is none.
+    #[error("--trace-ratio must be between 0 and 1, not {0}")]
+    Ratio(f64),
     /// Too little to work with.
     #[error("{0} must be at least {1}")]
     TooSmall(&'static str, u64),
@@ -143,6 +163,10 @@ impl SettingError {
                 _ => &["sandboxes"],
             },
             Self::NoManifest(_) => &["apply"],
+            Self::Seal(..) => &["seal-key-file"],
+            Self::Collector(_) => &["otlp-endpoint"],
+            Self::Header(_) => &["otlp-header"],
+            Self::Ratio(_) => &["trace-ratio"],
             Self::LogLevel(..) => &["log-level"],
         }
     }
@@ -183,6 +207,12 @@ impl Settings {
             wrong.push(SettingError::LogLevel(up.log_level.clone(), error));
         }
         caps(up, &mut wrong);
+        let traces = traces(up, &mut wrong);
+        if let Some(file) = &up.seal_key_file
+            && let Err(error) = Seal::of_file(file)
+        {
+            wrong.push(SettingError::Seal(file.clone(), error));
+        }
         let sandbox = sandboxes(up, &mut wrong);
         if !wrong.is_empty() {
             return Err(wrong);
@@ -194,6 +224,7 @@ impl Settings {
             tls,
             dev_keys: up.dev_keys,
             code_store: up.code_store.clone(),
+            seal_key_file: up.seal_key_file.clone(),
             sandbox,
             sandbox_memory: up.sandbox_memory,
             log_bytes: up.log_size << 20,
@@ -204,6 +235,8 @@ impl Settings {
             disk_budget: up.disk_budget.map(|megabytes| megabytes << 20),
             connections: up.connections,
             namespace: up.limits.limits(),
+            traces,
+            trace_ratio: up.trace_ratio,
             apply: up.apply.clone(),
             follow: up.follow,
         })
@@ -234,6 +267,30 @@ fn certificate(up: &Up, wrong: &mut Vec<SettingError>) -> Option<Certificate> {
         (None, None) => None,
         (Some(_), None) | (None, Some(_)) => {
             wrong.push(SettingError::HalfTls);
+            None
+        }
+    }
+}
+
+fn traces(up: &Up, wrong: &mut Vec<SettingError>) -> Option<ExporterSettings> {
+    if !(0.0..=1.0).contains(&up.trace_ratio) {
+        wrong.push(SettingError::Ratio(up.trace_ratio));
+    }
+    let mut headers = Vec::new();
+    for text in up.otlp_header.iter().filter(|text| !text.is_empty()) {
+        match text.parse() {
+            Ok(header) => headers.push(header),
+            Err(error) => wrong.push(SettingError::Header(error)),
+        }
+    }
+    let endpoint = up.otlp_endpoint.as_ref().filter(|text| !text.is_empty())?;
+    match reqwest::Url::parse(endpoint) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => {
+            let service = up.service_name.clone();
+            Some(ExporterSettings { endpoint: url, headers, service })
+        }
+        Ok(_) | Err(_) => {
+            wrong.push(SettingError::Collector(endpoint.clone()));
             None
         }
     }

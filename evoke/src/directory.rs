@@ -10,6 +10,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// File that says where the key of secrets lies.
+const SEAL_KEY: &str = "seal-key-file";
+
 /// A data directory that can be used.
 #[derive(Debug, Clone)]
 pub(crate) struct Directory(PathBuf);
@@ -127,6 +130,28 @@ impl Directory {
     /// Names the path.
     pub(crate) fn keep_credentials(&self, key: &str) -> Result<(), DirectoryError> {
         self.replace("credentials", key)
+    }
+
+    /// Where the key lies that secrets are sealed with, if it was ever named.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub(crate) fn seal_key(&self) -> Result<Option<PathBuf>, DirectoryError> {
+        let path = self.join(SEAL_KEY);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(self.join(text.trim_end_matches('\n')))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(DirectoryError::Io { what: "read", path, source }),
+        }
+    }
+
+    /// Writes where the key lies that secrets are sealed with; a place inside moves along.
+    ///
+    /// # Errors
+    /// Names the path.
+    pub(crate) fn keep_seal_key(&self, file: &Path) -> Result<(), DirectoryError> {
+        let file = file.strip_prefix(&self.0).unwrap_or(file);
+        self.replace(SEAL_KEY, &file.display().to_string())
     }
 
     /// Writes where the hub listens, for the commands that look for it.

@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,6 +16,8 @@ use nix::{
     },
     unistd::{SysconfVar, sysconf},
 };
+
+use crate::telemetry::Exporter;
 
 /// How long the sizes of stores are good: folders of code may hold many files.
 const SIZES_GOOD: Duration = Duration::from_secs(15);
@@ -36,6 +38,7 @@ type Sizes = Vec<(&'static str, u64)>;
 #[derive(Debug)]
 pub(crate) struct Program {
     data: PathBuf,
+    exporter: Option<Arc<Exporter>>,
     started_seconds: Option<f64>,
     sizes: Mutex<Option<(Instant, Sizes)>>,
 }
@@ -43,10 +46,10 @@ pub(crate) struct Program {
 impl Program {
     /// The program that runs on this directory.
     #[must_use]
-    pub(crate) fn new(data: &Path) -> Self {
+    pub(crate) fn new(data: &Path, exporter: Option<Arc<Exporter>>) -> Self {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok();
         let started_seconds = since.map(|since| since.as_secs_f64());
-        Self { data: data.to_owned(), started_seconds, sizes: Mutex::default() }
+        Self { data: data.to_owned(), exporter, started_seconds, sizes: Mutex::default() }
     }
 
     fn sizes(&self) -> Sizes {
@@ -57,7 +60,7 @@ impl Program {
             return sizes.clone();
         }
         let size = |(name, path)| Some((name, size_of(&self.data.join(path))?));
-        let sizes: Vec<_> = STORES.into_iter().filter_map(size).collect();
+        let sizes: Sizes = STORES.into_iter().filter_map(size).collect();
         *kept = Some((Instant::now(), sizes.clone()));
         sizes
     }
@@ -73,7 +76,7 @@ impl Host for Program {
             started_seconds: self.started_seconds,
             disk: disk(&self.data),
             stores: self.sizes(),
-            spans: None,
+            spans: self.exporter.as_ref().map(|exporter| exporter.counts()),
         }
     }
 }
@@ -131,7 +134,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("code")).unwrap();
         fs::write(folder.path().join("code/a"), vec![7; 100_000]).unwrap();
-        let facts = Program::new(folder.path()).facts();
+        let facts = Program::new(folder.path(), None).facts();
         assert!(facts.memory_bytes.unwrap() > 1_000_000);
         assert!(facts.cpu_seconds.unwrap() >= 0.0 && facts.open_files.unwrap() > 2);
         let (free, size) = facts.disk.unwrap();

@@ -14,7 +14,7 @@ use crate::{
     control::{self, Answered, Asked},
     directory::{Directory, DirectoryError},
     limits,
-    stores::{DEFAULT_NAMESPACE, OpenError, open_entities},
+    stores::{DEFAULT_NAMESPACE, OpenError, open_entities, reseal},
 };
 
 /// A namespace could not be made.
@@ -60,6 +60,7 @@ pub(crate) fn run(told: &Key) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Ok::<_, KeyError>(match told {
             Key::Add { namespace, data } => add(&open(data)?, namespace).await?,
             Key::Rotate { namespace, data } => rotate(&open(data)?, namespace).await?,
+            Key::Reseal { to, data, from } => reseal(data, from.as_deref(), to)?,
             Key::List { data } => list(&open(data)?).await?.join("\n"),
             Key::Limits(told) => limits::change(&open(&told.data)?, told).await?,
         })

@@ -9,13 +9,14 @@ use evoke_event_log::{EventLog, Retention, SegmentLog};
 use evoke_feeds::{Clock as FeedClock, EventSink, Supervisor, SystemClock};
 use evoke_invoker::Invoker;
 use evoke_sandbox::SandboxDriver;
+use evoke_schemas::trace::Tracer;
 use evoke_trigger_engine::{Clock, Engine, EngineConfig, EngineParts, config::DeliveryConfig};
 
 use evoke_store::Reserve;
 
 use crate::{
     config::Settings, directory::Directory, disk, host::Program, sandbox_api::SandboxApi,
-    stores::Stores,
+    stores::Stores, telemetry::Exporter,
 };
 
 type Failure = Box<dyn std::error::Error>;
@@ -41,6 +42,8 @@ pub(crate) struct Parts {
     pub(crate) hub: Arc<Hub>,
     /// The API in the sandboxes.
     pub(crate) sandbox_api: Arc<SandboxApi>,
+    /// Sends spans away.
+    pub(crate) exporter: Option<Arc<Exporter>>,
 }
 
 impl Parts {
@@ -55,7 +58,8 @@ impl Parts {
             async {
                 let reserve = Reserve::open(&directory.join(disk::RESERVE), disk::RESERVE_BYTES)?;
                 let (code, dev) = (&settings.code_store, settings.dev_keys);
-                let stores = Stores::open(directory, code, dev, Some(Arc::new(reserve)));
+                let (key, reserve) = (settings.seal_key_file.as_deref(), Arc::new(reserve));
+                let stores = Stores::open(directory, code, dev, key, Some(reserve));
                 stores.await.map_err(Failure::from)
             },
             open_driver(settings, directory, Arc::clone(&sandbox_api)),
@@ -99,8 +103,24 @@ impl Parts {
             build: env!("CARGO_PKG_VERSION").to_owned(),
         });
         hub.answer_from(Arc::new(engine.clone()));
-        hub.measure_host(Arc::new(Program::new(directory.path())));
-        Ok(Self { stores, log, engine, invoker, invocations, supervisor, hub, sandbox_api })
+        let exporter = settings.traces.clone().map(Exporter::start).transpose()?;
+        if let Some(exporter) = &exporter {
+            let tracer = Tracer::new(Arc::clone(exporter) as _, settings.trace_ratio);
+            engine.trace_with(tracer.clone());
+            invocations.trace_with(tracer);
+        }
+        hub.measure_host(Arc::new(Program::new(directory.path(), exporter.clone())));
+        Ok(Self {
+            stores,
+            log,
+            engine,
+            invoker,
+            invocations,
+            supervisor,
+            hub,
+            sandbox_api,
+            exporter,
+        })
     }
 }
 

@@ -31,6 +31,8 @@ type Failure = Box<dyn std::error::Error>;
 const REQUESTS_WITHIN: Duration = Duration::from_secs(10);
 /// How long runs under way may go on at the end; what does not end is delivered at the next start.
 const RUNS_WITHIN: Duration = Duration::from_secs(10);
+/// How long the last spans may take to a collector.
+const SPANS_WITHIN: Duration = Duration::from_secs(2);
 /// How often activation records are looked at for their age.
 const EXPIRE_EVERY: Duration = Duration::from_secs(600);
 
@@ -183,6 +185,9 @@ async fn drain(parts: &Parts, server: &Server, stop: &CancellationToken, tasks: 
     parts.invoker.shutdown(Duration::from_secs(1)).await;
     if let Err(error) = parts.stores.activations.flush().await {
         tracing::error!(%error, "the last activation records may be lost");
+    }
+    if let Some(exporter) = &parts.exporter {
+        exporter.end(SPANS_WITHIN).await;
     }
     tasks.close();
     tasks.wait().await;

@@ -56,12 +56,14 @@ schemas! {
     }
     KeyValues {
         "description": "Parameters or annotations. Of equal keys the last wins. A parameter with \
-                        `init` goes to the function's environment instead of its arguments.",
+                        `init` goes to the function's environment instead of its arguments; \
+                        one with `secret` is shown as `***`.",
         "type": "array",
         "items": {
             "type": "object",
             "properties": {
                 "key": { "type": "string" }, "value": {}, "init": { "type": "boolean" },
+                "secret": { "type": "boolean" },
             },
             "required": ["key", "value"],
         },

@@ -1,6 +1,6 @@
 //! Lists of key and value, as parameters and annotations are written.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
@@ -8,19 +8,30 @@ use serde_json::{Map, Value};
 /// Parameters or annotations: `[{"key": "k", "value": v}, …]` on the wire, a map here.
 ///
 /// Of equal keys the last wins; order does not count. A parameter may carry `init: true`: it is
-/// given to the runtime at initialisation and left out of the arguments.
+/// given to the runtime at initialisation and left out of the arguments. One that carries
+/// `secret: true` is written as [`MASK`]: its value leaves this type by name only.
 /// Source: spec 1.3, OpenWhisk `Parameter.scala`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct KeyValues(BTreeMap<String, Entry>);
 
+/// What is shown and written in the place of a secret.
+pub const MASK: &str = "***";
+
 /// One value of a list.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Entry {
     /// The value.
     pub value: Value,
     /// Whether it goes to initialisation instead of the arguments.
     pub init: bool,
+    /// Whether nobody but the function may see it.
+    pub secret: bool,
 }
+
+/// A parameter is marked secret, and neither it nor what was there has a value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("parameter `{0}` is secret and its value is not known: give it")]
+pub struct UnknownSecret(pub String);
 
 #[derive(Deserialize)]
 struct Wire {
@@ -29,6 +40,8 @@ struct Wire {
     value: Value,
     #[serde(default)]
     init: bool,
+    #[serde(default)]
+    secret: bool,
 }
 
 #[derive(Serialize)]
@@ -37,6 +50,8 @@ struct WireRef<'a> {
     value: &'a Value,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     init: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    secret: bool,
 }
 
 impl KeyValues {
@@ -60,7 +75,53 @@ impl KeyValues {
 
     /// Sets one value.
     pub fn set(&mut self, key: impl Into<String>, value: impl Into<Value>) {
-        self.0.insert(key.into(), Entry { value: value.into(), init: false });
+        self.0.insert(key.into(), Entry::plain(value.into()));
+    }
+
+    /// The values of all that are secret: to be sealed, never to be shown.
+    #[must_use]
+    pub fn secrets(&self) -> Map<String, Value> {
+        let secrets = self.iter().filter(|(_, entry)| entry.secret);
+        secrets.map(|(key, entry)| (key.to_owned(), entry.value.clone())).collect()
+    }
+
+    /// Gives those that are secret their values back.
+    pub fn restore(&mut self, mut secrets: Map<String, Value>) {
+        for (key, entry) in self.0.iter_mut().filter(|(_, entry)| entry.secret) {
+            if let Some(value) = secrets.remove(key) {
+                entry.value = value;
+            }
+        }
+    }
+
+    /// Takes over from `before` what is sent back as it was shown: a secret that is [`MASK`] or
+    /// has no value.
+    ///
+    /// # Errors
+    /// [`UnknownSecret`]: there was no such secret before.
+    pub fn keep_masked(&mut self, before: Option<&Self>) -> Result<(), UnknownSecret> {
+        for (key, entry) in &mut self.0 {
+            let masked = entry.value == Value::from(MASK);
+            let absent = entry.secret && entry.value.is_null();
+            let known = before.and_then(|before| before.0.get(key)).filter(|known| known.secret);
+            match known {
+                Some(known) if masked || absent => {
+                    entry.value = known.value.clone();
+                    entry.secret = true;
+                }
+                None if entry.secret && (masked || absent) => {
+                    return Err(UnknownSecret(key.clone()));
+                }
+                Some(_) | None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether any of them is secret.
+    #[must_use]
+    pub fn has_secrets(&self) -> bool {
+        self.0.values().any(|entry| entry.secret)
     }
 
     /// Takes one value out.
@@ -117,18 +178,38 @@ impl KeyValues {
     }
 }
 
+// === impl Entry ===
+
+impl Entry {
+    fn plain(value: Value) -> Self {
+        Self { value, init: false, secret: false }
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mask = Value::from(MASK);
+        let value = if self.secret { &mask } else { &self.value };
+        let mut shown = f.debug_struct("Entry");
+        shown.field("value", value).field("init", &self.init).field("secret", &self.secret);
+        shown.finish()
+    }
+}
+
 impl FromIterator<(String, Value)> for KeyValues {
     fn from_iter<I: IntoIterator<Item = (String, Value)>>(entries: I) -> Self {
-        Self(entries.into_iter().map(|(key, value)| (key, Entry { value, init: false })).collect())
+        Self(entries.into_iter().map(|(key, value)| (key, Entry::plain(value))).collect())
     }
 }
 
 impl Serialize for KeyValues {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mask = Value::from(MASK);
         serializer.collect_seq(self.iter().map(|(key, entry)| WireRef {
             key,
-            value: &entry.value,
+            value: if entry.secret { &mask } else { &entry.value },
             init: entry.init,
+            secret: entry.secret,
         }))
     }
 }
@@ -139,7 +220,7 @@ impl<'de> Deserialize<'de> for KeyValues {
             .map_err(|_detail| de::Error::custom("parameters malformed!"))?;
         Ok(Self(
             list.into_iter()
-                .map(|wire| (wire.key, Entry { value: wire.value, init: wire.init }))
+                .map(|Wire { key, value, init, secret }| (key, Entry { value, init, secret }))
                 .collect(),
         ))
     }
@@ -175,6 +256,37 @@ mod tests {
                 {"key": "a", "value": 2},
             ])
         );
+    }
+
+    #[test]
+    fn a_secret_is_masked_wherever_it_is_written() {
+        let mut values = list(json!([
+            {"key": "token", "value": "hunter2", "secret": true},
+            {"key": "E", "value": "hunter3", "init": true, "secret": true},
+            {"key": "a", "value": 1},
+        ]));
+        let written = serde_json::to_string(&values).unwrap();
+        assert!(!format!("{written}{values:?}").contains("hunter"), "{written}");
+        let back: KeyValues = serde_json::from_str(&written).unwrap();
+        assert_eq!(back.get("token"), Some(&json!("***")));
+        assert_eq!(values.arguments().get("token"), Some(&json!("hunter2")));
+        assert_eq!(values.environment().get("E").map(String::as_str), Some("hunter3"));
+
+        let mut restored = back.clone();
+        restored.restore(values.secrets());
+        assert_eq!(restored, values);
+        let mut sent = back.clone();
+        sent.keep_masked(Some(&values)).unwrap();
+        assert_eq!(sent, values, "what is sent back as it was shown stays");
+        assert_eq!(sent.clone().keep_masked(None), Ok(()));
+        assert_eq!(back.clone().keep_masked(None), Err(UnknownSecret("E".to_owned())));
+        let mut bare =
+            list(json!([{"key": "token", "secret": true}, {"key": "a", "value": "***"}]));
+        bare.keep_masked(Some(&values)).unwrap();
+        assert_eq!(bare.get("token"), Some(&json!("hunter2")));
+        assert_eq!(bare.get("a"), Some(&json!("***")), "that was no secret");
+        values.set("token", "open");
+        assert!(serde_json::to_string(&values).unwrap().contains("open"));
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod package;
 pub mod position;
 pub mod rule;
 pub mod secret;
+pub mod trace;
 pub mod trigger;
 pub mod uid;
 pub mod version;

@@ -1,7 +1,7 @@
 //! The port to the store of activations.
 
 use async_trait::async_trait;
-use evoke_schemas::Activation;
+use evoke_schemas::{Activation, ActivationId, Namespace};
 
 /// Keeps activation records.
 #[async_trait]
@@ -18,6 +18,17 @@ pub trait ActivationSink: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`ActivationSinkError`]: the engine stops, and recovers at the next start.
     async fn flush(&self) -> Result<(), ActivationSinkError>;
+
+    /// Takes records away for ever, durably, with every trace of them; none of them may be on its
+    /// way. Gives how many there were.
+    ///
+    /// # Errors
+    /// [`ActivationSinkError`]: they may still be there.
+    async fn erase(
+        &self,
+        namespace: &Namespace,
+        ids: &[ActivationId],
+    ) -> Result<usize, ActivationSinkError>;
 }
 
 /// Records could not be stored.

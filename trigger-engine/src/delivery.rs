@@ -33,6 +33,7 @@ mod chain;
 mod clock;
 mod commands;
 mod effect;
+mod erase;
 mod intake;
 mod load;
 mod low_water;
@@ -70,7 +71,7 @@ use replays::Replay;
 use settle::Change;
 use turns::{RuleKey, Turns};
 
-pub use announce::{MAX_DEPTH, announcement};
+pub use announce::{ANNOUNCEMENT_TYPE, MAX_DEPTH, announcement};
 pub use effect::{
     CommandError, DeliveryEffect, DeliveryInput, NamespaceBounds, RangeMatch, RangeRead, Start,
     Ticket,
@@ -171,6 +172,11 @@ impl Deliveries {
                 self.attempt_ended(id, &verdict, Some(&halves), now_ms);
             }
             DeliveryInput::Unreadable { id, home } => self.unreadable(id, home, now_ms),
+            DeliveryInput::Erased { id } => self.found_erased(id, now_ms),
+            DeliveryInput::Erase { position, ticket } => {
+                self.erase(position, now_ms);
+                effects.push(DeliveryEffect::Answer { ticket, answer: Ok(()) });
+            }
             DeliveryInput::Flushed => self.pipeline.flushed(),
             DeliveryInput::Durable { positions } => self.durable(&positions, now_ms, effects),
             DeliveryInput::AppendRefused => {

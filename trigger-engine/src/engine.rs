@@ -4,6 +4,7 @@ mod checkpoints;
 mod clock;
 mod counts;
 mod dispatch;
+mod erasing;
 mod intake;
 mod questions;
 mod sink;
@@ -20,7 +21,7 @@ use std::{
 };
 
 use evoke_event_log::{EventLog, Health, ReadError, ReadLimit};
-use evoke_schemas::{EntityName, EntityUid, Namespace, Rule, Trigger};
+use evoke_schemas::{EntityName, EntityUid, Namespace, Rule, Trigger, trace::Tracer};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +40,7 @@ use intake::Intake;
 
 pub use clock::{Clock, Steps};
 pub use counts::{EngineCounts, IntakeCounts, REFUSALS, WAYS, Way};
+pub use erasing::{EraseEventError, ErasedEvent};
 pub use questions::{EventFilter, PlacedEvent, QuestionError};
 
 /// What the engine stands on.
@@ -276,6 +278,12 @@ impl Engine {
         if let Some(rule) = gone {
             self.rule_gone(namespace.clone(), rule.uid);
         }
+    }
+
+    /// From now on spans of acceptance and delivery go to this tracer; to be called once, before
+    /// anything is accepted.
+    pub fn trace_with(&self, tracer: Tracer) {
+        self.intake.trace_with(tracer);
     }
 
     /// Accepts a batch, all of it or nothing; returns when it is durable. One answer an event, in

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use evoke_schemas::{
     Activation, ActivationId, EntityName, FullName, KeyValues, Namespace, Occasion, Position,
+    trace::TraceContext,
 };
 
 use crate::record::StoredEvent;
@@ -43,6 +44,8 @@ pub struct Attempt {
     pub attempt: u32,
     /// When the event was accepted, unix milliseconds.
     pub accepted_ms: u64,
+    /// The attempt's place in the event's trace.
+    pub trace: TraceContext,
 }
 
 /// How an attempt ended.

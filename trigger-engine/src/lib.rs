@@ -24,9 +24,10 @@ pub use activations::{ActivationSink, ActivationSinkError};
 pub use config::EngineConfig;
 pub use delivery::NamespaceBounds;
 pub use engine::{
-    Clock, Engine, EngineCounts, EngineParts, EventFilter, IntakeCounts, OpenError, PlacedEvent,
-    QuestionError, REFUSALS, Steps, WAYS, Way,
+    Clock, Engine, EngineCounts, EngineParts, EraseEventError, ErasedEvent, EventFilter,
+    IntakeCounts, OpenError, PlacedEvent, QuestionError, REFUSALS, Steps, WAYS, Way,
 };
+pub use evoke_event_log::Erasure;
 pub use incoming::{Incoming, Origin, Target};
 pub use ingest::{Cap, IngestError};
 pub use invoker::{ActionInvoker, Attempt, AttemptEnd, Verdict};

@@ -116,7 +116,7 @@ fn fingerprint(
     former: Option<&Value>,
     fingerprints: &mut Fingerprints,
 ) -> Result<Option<String>, CliError> {
-    let Some((name, value)) = &wanted.hidden else { return Ok(None) };
+    let Some((name, value)) = &wanted.unseen() else { return Ok(None) };
     let annotations = former.and_then(|former| former.get("annotations"));
     let known = annotations.and_then(|list| value_of(list, FINGERPRINTS));
     let known = known.map(|all| text(all, name)).unwrap_or_default();

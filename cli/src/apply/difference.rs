@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     fingerprint::Fingerprints,
-    wanted::{Collection, FINGERPRINTS, MANAGED, Wanted},
+    wanted::{Collection, FINGERPRINTS, MANAGED, Wanted, is_secret},
 };
 use crate::{
     name::{Name, number, text},
@@ -228,12 +228,11 @@ impl Found {
     }
 
     fn hidden(&mut self, wanted: &Wanted, current: &Value, fingerprints: &mut Fingerprints) {
-        let Some((name, value)) = &wanted.hidden else {
-            if wanted.collection == Collection::Triggers && current.get("webhook").is_some() {
-                self.name("webhook");
-            }
-            return;
-        };
+        let is_trigger = wanted.collection == Collection::Triggers;
+        if wanted.hidden.is_none() && is_trigger && current.get("webhook").is_some() {
+            self.name("webhook");
+        }
+        let Some((name, value)) = &wanted.unseen() else { return };
         // A feed of which all is shown has been compared; the slow way is not needed.
         let shown = current.get("parameters").unwrap_or(&Value::Null);
         if wanted.collection == Collection::Feeds && !has_mask(shown) {
@@ -256,13 +255,14 @@ pub(crate) fn project_of(entity: &Value) -> Option<&str> {
     value_of(entity.get("annotations")?, MANAGED)?.get("projectName")?.as_str()
 }
 
-/// Values with whether they go to initialisation, by their keys.
-fn entries(list: Option<&Value>) -> BTreeMap<&str, (&Value, bool)> {
+/// Values, as far as the hub shows them, with whether they go to initialisation, by their keys.
+fn entries(list: Option<&Value>) -> BTreeMap<&str, (Option<&Value>, bool)> {
     let entries = list.and_then(Value::as_array).into_iter().flatten();
     entries
         .filter_map(|entry| {
             let is_init = entry.get("init") == Some(&Value::Bool(true));
-            Some((entry.get("key")?.as_str()?, (entry.get("value")?, is_init)))
+            let value = if is_secret(entry) { None } else { Some(entry.get("value")?) };
+            Some((entry.get("key")?.as_str()?, (value, is_init)))
         })
         .collect()
 }

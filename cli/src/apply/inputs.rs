@@ -9,8 +9,8 @@ use super::{
 use crate::yaml::{Content, Node};
 
 /// Members of an input's long form.
-const LONG: [&str; 8] =
-    ["type", "description", "value", "required", "default", "status", "schema", "init"];
+const LONG: [&str; 9] =
+    ["type", "description", "value", "required", "default", "status", "schema", "init", "secret"];
 
 /// OpenWhisk's words for types of inputs.
 const TYPES: [&str; 9] =
@@ -20,9 +20,15 @@ const TYPES: [&str; 9] =
 pub(super) fn list(inputs: Vec<(&str, &Node, At)>, mistakes: &mut Mistakes) -> Value {
     inputs
         .into_iter()
-        .map(|(key, node, at)| match input(node, &at, mistakes) {
-            (value, true) => json!({"key": key, "value": value, "init": true}),
-            (value, false) => json!({"key": key, "value": value}),
+        .map(|(key, node, at)| {
+            let (value, marks) = input(node, &at, mistakes);
+            let mut entry = json!({"key": key, "value": value});
+            for (name, is_set) in [("init", marks.init), ("secret", marks.secret)] {
+                if is_set {
+                    entry[name] = true.into();
+                }
+            }
+            entry
         })
         .collect()
 }
@@ -61,17 +67,26 @@ pub(super) fn parameters(
     given.into_iter().map(|(key, node, at)| (key.to_owned(), one(node, &at))).collect()
 }
 
-/// The value of one input, and whether it goes to the function's initialisation.
-fn input(node: &Node, at: &At, mistakes: &mut Mistakes) -> (Value, bool) {
+/// What is said of an input beside its value.
+#[derive(Clone, Copy, Default)]
+struct Marks {
+    /// It goes to the function's initialisation.
+    init: bool,
+    /// Nobody but the function may see it.
+    secret: bool,
+}
+
+/// The value of one input.
+fn input(node: &Node, at: &At, mistakes: &mut Mistakes) -> (Value, Marks) {
     match &node.content {
         // wskdeploy: a type alone stands for its empty value.
         Content::Text(text) if TYPES.contains(&text.as_str()) && !node.is_filled => {
-            (empty(text), false)
+            (empty(text), Marks::default())
         }
         Content::Map(members) if is_long(members.iter().map(|one| one.name.as_str())) => {
             long(node, at, mistakes)
         }
-        _ => (node.to_json(), false),
+        _ => (node.to_json(), Marks::default()),
     }
 }
 
@@ -90,13 +105,18 @@ pub(crate) fn wants_long_form(value: &Value) -> bool {
     }
 }
 
-fn long(node: &Node, at: &At, mistakes: &mut Mistakes) -> (Value, bool) {
-    let Some(mut fields) = Fields::of(node, at, mistakes) else { return (Value::Null, false) };
+fn long(node: &Node, at: &At, mistakes: &mut Mistakes) -> (Value, Marks) {
+    let Some(mut fields) = Fields::of(node, at, mistakes) else {
+        return (Value::Null, Marks::default());
+    };
     let kind = fields.text("type", mistakes);
     let value = fields.any("value");
     let default = fields.any("default");
     let is_required = fields.flag("required", mistakes).unwrap_or(false);
-    let is_init = fields.flag("init", mistakes).unwrap_or(false);
+    let marks = Marks {
+        init: fields.flag("init", mistakes).unwrap_or(false),
+        secret: fields.flag("secret", mistakes).unwrap_or(false),
+    };
     for described in ["description", "status", "schema"] {
         let _described = fields.any(described).is_some();
     }
@@ -104,7 +124,7 @@ fn long(node: &Node, at: &At, mistakes: &mut Mistakes) -> (Value, bool) {
     if let Some((kind, at)) = kind.as_ref().filter(|(kind, _)| !TYPES.contains(&kind.as_str())) {
         let known = TYPES.join("`, `");
         mistakes.add(at, format!("`{kind}` is no type (known: `{known}`)"));
-        return (Value::Null, is_init);
+        return (Value::Null, marks);
     }
     let kind = kind.map(|(kind, _)| kind);
     let value = match (value.or(default), kind) {
@@ -116,7 +136,7 @@ fn long(node: &Node, at: &At, mistakes: &mut Mistakes) -> (Value, bool) {
         }
         (None, kind) => kind.map_or(Value::Null, |kind| empty(&kind)),
     };
-    (value, is_init)
+    (value, marks)
 }
 
 fn typed(node: &Node, kind: &str, at: &At, mistakes: &mut Mistakes) -> Value {
@@ -211,6 +231,8 @@ mod tests {
         check("a: {type: integer, default: 3}", one(json!(3)), "");
         check("a: {type: boolean}", one(json!(false)), "");
         check("a: {value: x, init: true}", json!([{"key": "a", "value": "x", "init": true}]), "");
+        let secret = json!([{"key": "a", "value": "x", "secret": true}]);
+        check("a: {value: x, secret: true}", secret, "");
         check(
             "a:\n  type: integer\n  value: x\n",
             one(json!("x")),

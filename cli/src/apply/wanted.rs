@@ -88,14 +88,30 @@ impl Wanted {
         self.name.path(self.collection.word())
     }
 
+    /// What the hub keeps and does not show, with its name in [`FINGERPRINTS`]: also inputs that
+    /// are secret.
+    pub(super) fn unseen(&self) -> Option<(&'static str, Value)> {
+        let inputs = self.body.get("parameters").and_then(Value::as_array).into_iter().flatten();
+        let secrets: Map<String, Value> = inputs
+            .filter(|input| is_secret(input))
+            .filter_map(|input| Some((input.get("key")?.as_str()?, input.get("value")?)))
+            .map(|(key, value)| (key.to_owned(), value.clone()))
+            .collect();
+        match &self.hidden {
+            hidden if secrets.is_empty() => hidden.clone(),
+            Some((name, value)) => Some((name, json!([value, secrets]))),
+            None => Some(("inputs", secrets.into())),
+        }
+    }
+
     /// The PUT's whole body; `fingerprint` is of what is hidden.
     pub(super) fn put_body(&self, project: Option<&str>, fingerprint: Option<&str>) -> Value {
         let mut annotations = self.annotations.clone();
         if let Some(project) = project {
             annotations.insert(MANAGED.to_owned(), json!({ "projectName": project }));
         }
-        if let (Some((name, _)), Some(fingerprint)) = (&self.hidden, fingerprint) {
-            annotations.insert(FINGERPRINTS.to_owned(), json!({ *name: fingerprint }));
+        if let (Some((name, _)), Some(fingerprint)) = (self.unseen(), fingerprint) {
+            annotations.insert(FINGERPRINTS.to_owned(), json!({ name: fingerprint }));
         }
         let mut body = self.body.clone();
         body.insert("annotations".to_owned(), key_values(&annotations));
@@ -106,6 +122,11 @@ impl Wanted {
     pub(super) fn text(&self, member: &str) -> &str {
         self.body.get(member).and_then(Value::as_str).unwrap_or_default()
     }
+}
+
+/// Whether an entry of a list of key and value is shown to nobody.
+pub(super) fn is_secret(entry: &Value) -> bool {
+    entry.get("secret") == Some(&Value::Bool(true))
 }
 
 fn note_lines(node: &Node, path: &str, lines: &mut BTreeMap<String, usize>) {

@@ -292,12 +292,21 @@ fn inputs(entity: &Value, (noun, name): (&str, &str), placeholders: &mut Placeho
     let one = |input: &Value| {
         let key = text(input, "key");
         let given = input.get("value").unwrap_or(&Value::Null);
-        let shown = placeholders.input(given, (noun, name, key));
-        let is_init = input.get("init") == Some(&Value::Bool(true));
-        let shown = match (is_init, wants_long_form(given)) {
-            (true, _) => json!({"init": true, "value": shown}),
-            (false, true) => json!({ "value": shown }),
-            (false, false) => shown,
+        let marks: Map<String, Value> = ["init", "secret"]
+            .into_iter()
+            .filter(|mark| input.get(*mark) == Some(&Value::Bool(true)))
+            .map(|mark| (mark.to_owned(), true.into()))
+            .collect();
+        let shown: Value = match marks.contains_key("secret") {
+            true => placeholders.of(noun, name, key).into(),
+            false => placeholders.input(given, (noun, name, key)),
+        };
+        let shown = if marks.is_empty() && !wants_long_form(given) {
+            shown
+        } else {
+            let mut members = marks;
+            members.insert("value".to_owned(), shown);
+            members.into()
         };
         value(&escaped(key), shown)
     };

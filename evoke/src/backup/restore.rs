@@ -103,7 +103,7 @@ fn put(
     }
     let place = name.strip_prefix("data/").ok_or_else(strange)?;
     let is_kept = match place.split_once('/') {
-        None => ["secrets.key", "credentials"].contains(&place),
+        None => super::source::FILES.contains(&place),
         Some(("log", file)) => evoke_event_log::is_of_a_copy(file),
         Some((folder, _)) => folder == "code",
     };

@@ -23,7 +23,7 @@ use crate::{directory::Directory, stores::Stores};
 /// Longest time that the one who takes the backup may not read.
 const READ_WITHIN: Duration = Duration::from_secs(60);
 /// Files of the data directory that are copied as they are, where they are there.
-const FILES: &[&str] = &["secrets.key", "credentials"];
+pub(super) const FILES: &[&str] = &["secrets.key", "seal-key-file", "credentials"];
 /// Folder of the log, and of code, in the data directory and in the backup.
 const LOG: &str = "log";
 const CODE: &str = "code";
@@ -101,7 +101,7 @@ pub(super) async fn offline(directory: &Directory) -> Result<UnixStream, BackupE
         SegmentLog::open(&path, evoke_event_log::Config::default())
     });
     let (log, _) = opened.await.map_err(|error| BackupError::Refused(error.to_string()))??;
-    let stores = Stores::open(directory, crate::args::CODE_STORE, false, None).await;
+    let stores = Stores::open(directory, crate::args::CODE_STORE, false, None, None).await;
     let stores = stores.map_err(|error| BackupError::Refused(error.to_string()))?;
     let source = Source::new(directory, Arc::new(log), &stores);
     let (ours, theirs) = UnixStream::pair().map_err(BackupError::io("make a pair of sockets"))?;

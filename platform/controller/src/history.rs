@@ -134,9 +134,28 @@ pub enum HistoryError {
     /// The range cannot be.
     #[error("{0}")]
     Range(String),
+    /// What was asked for must wait for something that runs.
+    #[error("{0}")]
+    Busy(String),
     /// The log cannot be read or written now.
     #[error("the event log is not available")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// An event that was erased.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Erased {
+    /// When. Unit: epoch milliseconds.
+    pub at: u64,
+    /// Who.
+    pub by: String,
+    /// Records of the log whose data went now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records: Option<usize>,
+    /// Activation records that went now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activations: Option<usize>,
 }
 
 /// Answers what became of events, and takes orders about it.
@@ -162,6 +181,26 @@ pub trait History: Send + Sync + std::fmt::Debug {
         namespace: &Namespace,
         position: Position,
     ) -> Result<Option<Accounted>, HistoryError>;
+
+    /// Erases the event at that position with everything that was made of it, for ever. None where
+    /// there is none.
+    async fn erase(
+        &self,
+        _namespace: &Namespace,
+        _position: Position,
+        _by: &str,
+    ) -> Result<Option<Erased>, HistoryError> {
+        Ok(None)
+    }
+
+    /// When and by whom the event at that position was erased, if it was.
+    async fn erased(
+        &self,
+        _namespace: &Namespace,
+        _position: Position,
+    ) -> Result<Option<Erased>, HistoryError> {
+        Ok(None)
+    }
 
     /// Dead letters, newest first.
     async fn dead_letters(

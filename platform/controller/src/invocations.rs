@@ -7,14 +7,19 @@ mod ready;
 mod record;
 #[cfg(test)]
 mod tests;
+mod traces;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use evoke_feeds::Clock;
 use evoke_invoker::{Manifest, Run, RunEnd};
 use evoke_schemas::{
     Activation, ActivationId, EntityUid, FullName, Namespace, NamespaceLimits, Secret,
+    trace::{Tracer, now_ns},
 };
 use evoke_store::{ActivationStore, EntityStore, Identities, Identity, Revision};
 use tokio::sync::{Semaphore, oneshot};
@@ -24,7 +29,13 @@ pub(crate) use self::{
     arguments::Members,
     ready::{NotReady, Ready},
 };
-use self::{arguments::merge, places::Places, ready::ReadyActions, record::Whose};
+use self::{
+    arguments::merge,
+    places::Places,
+    ready::ReadyActions,
+    record::Whose,
+    traces::{RunFacts, RunTrace},
+};
 use crate::{config::Config, metrics::ActionRegistry, runner::Runners};
 
 /// What invocations stand on.
@@ -55,6 +66,7 @@ pub struct Invocations {
     /// Caps of namespaces that have none of their own.
     limits: NamespaceLimits,
     under_way: TaskTracker,
+    tracer: OnceLock<Tracer>,
 }
 
 /// One blocking call.
@@ -112,6 +124,7 @@ impl Invocations {
             places: Arc::default(),
             limits: config.namespace,
             under_way: TaskTracker::new(),
+            tracer: OnceLock::new(),
         })
     }
 
@@ -125,13 +138,29 @@ impl Invocations {
         self.parts.runners.counts()
     }
 
-    /// Runs, and counts how it ended.
-    async fn run(&self, ready: &Ready, run: Run) -> RunEnd {
+    /// From now on spans of runs go to this tracer; to be called once, before anything runs.
+    pub fn trace_with(&self, tracer: Tracer) {
+        if self.tracer.set(tracer).is_err() {
+            tracing::error!("invocations have a tracer already");
+        }
+    }
+
+    fn tracer(&self) -> &Tracer {
+        static NONE: std::sync::LazyLock<Tracer> = std::sync::LazyLock::new(Tracer::default);
+        self.tracer.get().unwrap_or_else(|| &NONE)
+    }
+
+    /// Runs; counts and traces how it ended.
+    async fn run(&self, ready: &Ready, run: Run, trace: &RunTrace) -> RunEnd {
         let measures = match run.namespace == run.action.name.namespace {
             true => Arc::clone(&ready.measures),
             false => self.measured().of(&run.namespace, &run.action.name),
         };
+        let facts = self.tracer().is_on().then(|| (RunFacts::of(&run), now_ns()));
         let end = self.parts.runners.run(run).await;
+        if let Some((facts, asked_ns)) = facts {
+            trace.end(asked_ns, &facts, &end);
+        }
         let took = Duration::from_millis(end.end_ms.saturating_sub(end.start_ms));
         measures.ended(end.outcome.status(), took);
         end
@@ -178,8 +207,13 @@ impl Invocations {
             self.sandboxes_of(&caller.namespace),
         )?;
         let id = ActivationId::fresh();
-        let whose =
-            Whose { id, namespace: caller.namespace.clone(), subject: caller.subject.clone() };
+        let trace = RunTrace::of_call(self.tracer(), id, call.traceparent);
+        let whose = Whose {
+            id,
+            namespace: caller.namespace.clone(),
+            subject: caller.subject.clone(),
+            trace: trace.shown(),
+        };
         let run = Run {
             activation_id: id,
             namespace: caller.namespace.clone(),
@@ -187,14 +221,14 @@ impl Invocations {
             arguments,
             transaction_id: call.request_id,
             event_id: None,
-            traceparent: call.traceparent,
+            traceparent: Some(trace.traceparent()),
             api_key: ready.runnable.provide_api_key.then(|| caller.credential()),
             longest_wait: None,
         };
         let (sender, end) = oneshot::channel();
         let this = Arc::clone(self);
         self.under_way.spawn(async move {
-            let run_end = this.run(&ready, run).await;
+            let run_end = this.run(&ready, run, &trace).await;
             let record = Arc::new(record::of_run(whose, &ready, run_end));
             // Readable before the caller knows of it; durable soon, which no answer waits for.
             if let Err(error) = this.parts.activations.stage(&record).await {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use evoke_schemas::Activation;
+use evoke_schemas::{Activation, ActivationId, Namespace};
 use evoke_store::ActivationStore;
 use evoke_trigger_engine::{ActivationSink, ActivationSinkError};
 
@@ -27,6 +27,15 @@ impl ActivationSink for Records {
 
     async fn flush(&self) -> Result<(), ActivationSinkError> {
         self.0.flush().await.map_err(|error| ActivationSinkError(Box::new(error)))
+    }
+
+    async fn erase(
+        &self,
+        namespace: &Namespace,
+        ids: &[ActivationId],
+    ) -> Result<usize, ActivationSinkError> {
+        let erased = self.0.erase(namespace, ids).await;
+        erased.map_err(|error| ActivationSinkError(Box::new(error)))
     }
 }
 

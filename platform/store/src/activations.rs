@@ -73,6 +73,14 @@ pub trait ActivationStore: Send + Sync {
         query: &ActivationQuery,
     ) -> Result<usize, StoreError>;
 
+    /// Takes records of the namespace away, durably, with every trace of them in the file; none of
+    /// them may be staged meanwhile. Gives how many there were.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`]: to be done again.
+    async fn erase(&self, namespace: &Namespace, ids: &[ActivationId])
+    -> Result<usize, StoreError>;
+
     /// Drops records that started before that time, as far as whole buckets go; returns how many
     /// buckets went.
     ///

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use evoke_schemas::{Namespace, NamespaceOverrides, Secret};
 
 pub use embedded::EmbeddedIdentities;
+pub(crate) use embedded::IDENTITIES;
 
 use crate::StoreError;
 

@@ -32,8 +32,13 @@ pub enum SealError {
         mode: u32,
     },
     /// The key file cannot be read or written.
-    #[error("the key file failed")]
+    #[error("the key file failed: {0}")]
     Io(#[from] io::Error),
+    /// The data was sealed with another key than the one given.
+    #[error(
+        "the secrets of this data directory are sealed with another key: give the key file that they were sealed with"
+    )]
+    OtherKey,
     /// Another key, or damage.
     #[error("a secret cannot be opened: another key, or damage")]
     Unreadable,
@@ -54,24 +59,30 @@ impl Seal {
     /// # Errors
     /// [`SealError`], each with the file named.
     pub fn from_file(path: &Path) -> Result<(Self, bool), SealError> {
-        match fs::read_to_string(path) {
-            Ok(text) => {
-                let mode = fs::metadata(path)?.permissions().mode() & 0o777;
-                if mode & 0o077 != 0 {
-                    return Err(SealError::Open { path: path.to_owned(), mode });
-                }
-                let mut key = [0; 32];
-                match hex::decode_to_slice(text.trim(), &mut key) {
-                    Ok(()) => Ok((Self::new(&key), false)),
-                    Err(_malformed) => Err(SealError::NoKey(path.to_owned())),
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        match Self::of_file(path) {
+            Err(SealError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
                 let key: [u8; 32] = XChaCha20Poly1305::generate_key(&mut OsRng).into();
                 disk::write_whole(path, hex::encode(key).as_bytes())?;
                 Ok((Self::new(&key), true))
             }
-            Err(error) => Err(error.into()),
+            known => Ok((known?, false)),
+        }
+    }
+
+    /// The key of a file that must be there.
+    ///
+    /// # Errors
+    /// [`SealError`], each with the file named.
+    pub fn of_file(path: &Path) -> Result<Self, SealError> {
+        let text = fs::read_to_string(path)?;
+        let mode = fs::metadata(path)?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(SealError::Open { path: path.to_owned(), mode });
+        }
+        let mut key = [0; 32];
+        match hex::decode_to_slice(text.trim(), &mut key) {
+            Ok(()) => Ok(Self::new(&key)),
+            Err(_malformed) => Err(SealError::NoKey(path.to_owned())),
         }
     }
 

@@ -86,7 +86,9 @@ async fn read_from(log: &dyn EventLog, from: Cursor, items: usize) -> Vec<Stored
             item.pass(&mut cursor);
             match item {
                 Item::Record(record) => records.push(record),
-                Item::Unreadable(_) | Item::Lost(_) => fail(&"an undamaged log reads damaged"),
+                Item::Unreadable(_) | Item::Lost(_) | Item::Erased(_) => {
+                    fail(&"an undamaged log reads damaged")
+                }
             }
         }
         assert!(cursor.covers(&page.next) && page.next.covers(&cursor), "items lead to next");

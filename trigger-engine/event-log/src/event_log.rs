@@ -9,6 +9,7 @@ use evoke_schemas::{LogUid, LogUids, Position};
 use tokio::sync::{oneshot, watch};
 
 use crate::cursor::Cursor;
+use crate::erase::{EraseError, Erasure};
 use crate::feeds::FeedPosition;
 use crate::read::{
     DedupPage, DropError, Health, Item, LogCounts, LogSizes, Page, ReadError, ReadLimit, Retention,
@@ -88,6 +89,17 @@ pub trait EventLog: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// See [`DropError`]; the segment is still there.
     async fn drop_segment(&self, id: SegmentId) -> Result<(), DropError>;
+
+    /// Takes the data of records away for ever; that it was erased, when and by whom stays, and so
+    /// does everything else of them. Durable when this returns; a crash before leaves each record
+    /// as it was or erased. Positions where nothing is any more are passed over.
+    ///
+    /// # Errors
+    /// See [`EraseError`].
+    async fn erase(&self, positions: &[Position], erasure: &Erasure) -> Result<(), EraseError> {
+        let _nothing = (positions, erasure);
+        Err(EraseError::Unsupported)
+    }
 
     /// How large the log is.
     fn sizes(&self) -> LogSizes;
@@ -171,6 +183,7 @@ impl Item {
         match self {
             Self::Record(record) => Some(record.position),
             Self::Unreadable(unreadable) => Some(unreadable.position),
+            Self::Erased(erased) => Some(erased.position),
             Self::Lost(_) => None,
         }
     }

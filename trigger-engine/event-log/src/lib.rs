@@ -10,6 +10,7 @@
 pub mod commit;
 pub mod conformance;
 mod cursor;
+mod erase;
 mod event_log;
 mod feeds;
 pub mod frame;
@@ -32,6 +33,7 @@ pub mod verify;
 pub mod walk;
 
 pub use cursor::{Cursor, CursorError};
+pub use erase::{EraseError, Erasure, MAX_NOTE};
 pub use event_log::{EventLog, PendingAppend, Watermark};
 pub use feeds::{FEED_REMOVED, FeedPosition, FeedRevision, FeedTable, MAX_FEED_STATE};
 pub use index::{Block, SegmentIndex, Summary};
@@ -39,8 +41,8 @@ pub use limits::Limits;
 pub use memory::{MemoryLog, MemoryOptions};
 pub use prepare::Prepared;
 pub use read::{
-    DedupEntry, DedupPage, DropError, Health, Item, LogCounts, LogSizes, Lost, Page, ReadError,
-    ReadLimit, Retention, SegmentId, SegmentInfo, StoredRecord, Unreadable,
+    DedupEntry, DedupPage, DropError, Erased, Health, Item, LogCounts, LogSizes, Lost, Page,
+    ReadError, ReadLimit, Retention, SegmentId, SegmentInfo, StoredRecord, Unreadable,
 };
 pub use record::{Append, AppendError, Appended, Class, Guard, Malformed, Record, Stream};
 pub use recovery::{Damage, Torn};

@@ -7,6 +7,7 @@ use evoke_schemas::{Position, measure::Distribution};
 use serde::{Deserialize, Serialize};
 
 use crate::cursor::Cursor;
+use crate::erase::Erasure;
 use crate::record::Stream;
 
 /// A record of the log.
@@ -39,6 +40,21 @@ pub struct Unreadable {
     pub len: u32,
 }
 
+/// A record whose data somebody erased.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erased {
+    /// Where it stands.
+    pub position: Position,
+    /// Kind of the record.
+    pub stream: Stream,
+    /// When the log took it, unix milliseconds.
+    pub time_ms: u64,
+    /// Bytes of data it had.
+    pub len: u32,
+    /// When it was erased, and by whom.
+    pub erasure: Erasure,
+}
+
 /// A stretch in which records are gone and not even their heads are known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lost {
@@ -61,6 +77,8 @@ pub enum Item {
     Unreadable(Unreadable),
     /// Records lost without a trace.
     Lost(Lost),
+    /// A record whose data was erased.
+    Erased(Erased),
 }
 
 /// How much one read may give; at least one item comes if there is one.
@@ -203,6 +221,7 @@ impl Item {
         match self {
             Self::Record(record) => cursor.advance(record.position),
             Self::Unreadable(unreadable) => cursor.advance(unreadable.position),
+            Self::Erased(erased) => cursor.advance(erased.position),
             Self::Lost(lost) => {
                 let offset = lost.to.saturating_sub(1);
                 cursor.advance(Position { partition: 0, offset });
@@ -215,7 +234,7 @@ impl Item {
     pub fn record(&self) -> Option<&StoredRecord> {
         match self {
             Self::Record(record) => Some(record),
-            Self::Unreadable(_) | Self::Lost(_) => None,
+            Self::Unreadable(_) | Self::Lost(_) | Self::Erased(_) => None,
         }
     }
 }

@@ -157,6 +157,8 @@ pub enum Malformed {
 impl Stream {
     /// Positions of feeds, written under a guard only.
     pub const FEED_POSITION: Self = Self(0);
+    /// What was erased, when and by whom; written by the log.
+    pub const ERASED: Self = Self(1);
     /// First number that callers may use.
     pub const FIRST_FREE: Self = Self(16);
 }

@@ -8,6 +8,7 @@
 
 mod fold;
 
+use evoke_schemas::Position;
 use serde::Serialize;
 
 use crate::feeds::FeedTable;
@@ -38,6 +39,12 @@ pub enum Damage {
         at: u64,
         /// How many.
         bytes: u64,
+    },
+    /// A record's data was erased by somebody who did not say so; told by a check of the whole log
+    /// only.
+    ErasedUnsaid {
+        /// The record.
+        position: Position,
     },
     /// A frame does not follow the one before it: heads were changed by someone who could compute
     /// checksums, or frames were taken out.

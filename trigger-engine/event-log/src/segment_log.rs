@@ -3,6 +3,7 @@
 mod cold;
 mod committer;
 mod copy;
+mod erasing;
 pub(crate) mod files;
 mod housekeeper;
 pub(crate) mod identity;
@@ -24,6 +25,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::commit::{CommitCore, Input};
 use crate::cursor::Cursor;
+use crate::erase::{EraseError, Erasure};
 use crate::event_log::{EventLog, PendingAppend, Watermark};
 use crate::feeds::FeedPosition;
 use crate::index::seek_time;
@@ -169,7 +171,7 @@ impl SegmentLog {
     ) -> Result<(Self, OpenReport), OpenError> {
         let half = usize::try_from(config.segment_bytes / 2).unwrap_or(usize::MAX);
         config.limits.batch_bytes = config.limits.batch_bytes.min(half);
-        let open::Opened { dir, lock, identity, recovered, active, spare, report } =
+        let open::Opened { dir, lock, identity, recovered, active, spare, report, erasing } =
             open::open(dir, &config, &seams)?;
         let limits = config.limits.clone();
         let core =
@@ -196,7 +198,11 @@ impl SegmentLog {
         let committer = Committer { core, shared: Arc::clone(&shared), active, housekeeper };
         let name = "log-committer".to_owned();
         let committer = std::thread::Builder::new().name(name).spawn(move || committer.run())?;
-        Ok((Self { shared, threads: vec![committer, keeper] }, report))
+        let mut threads = vec![committer, keeper];
+        if let Some(erasing) = erasing {
+            threads.push(erasing::complete(Arc::clone(&shared), &erasing)?);
+        }
+        Ok((Self { shared, threads }, report))
     }
 
     /// Writes what was submitted and stops; appends are refused from now on.
@@ -412,6 +418,10 @@ impl EventLog for SegmentLog {
         // Where the log was full there may be room again; a closed one does not care.
         self.shared.inbox.send(Input::Freed);
         Ok(())
+    }
+
+    async fn erase(&self, positions: &[Position], erasure: &Erasure) -> Result<(), EraseError> {
+        self.erase_data(positions, erasure).await
     }
 
     fn sizes(&self) -> LogSizes {

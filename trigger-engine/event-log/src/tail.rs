@@ -6,8 +6,9 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::commit::Written;
+use crate::erase::Erasure;
 use crate::frame::{Entry, Frame, Header, Marker};
-use crate::read::{Item, ReadLimit, StoredRecord};
+use crate::read::{Erased, Item, ReadLimit, StoredRecord};
 use crate::recovery::unreadable;
 
 /// Frames of the end of the log, bounded by their bytes.
@@ -41,6 +42,15 @@ impl Tail {
         while self.bytes > self.limit {
             let Some(oldest) = self.frames.pop_front() else { return };
             self.bytes -= oldest.bytes.len();
+        }
+    }
+
+    /// Forgets every frame up to the record numbered `number`: its data is not to be seen again.
+    pub(crate) fn forget(&mut self, number: u64) {
+        while self.frames.front().is_some_and(|frame| frame.header.base <= number) {
+            if let Some(oldest) = self.frames.pop_front() {
+                self.bytes -= oldest.bytes.len();
+            }
         }
     }
 
@@ -100,6 +110,12 @@ impl TailFrame {
     }
 }
 
+/// What is still known of a record whose data was erased.
+fn erased(entry: &Entry<'_>, time_ms: u64, erasure: Erasure) -> Erased {
+    let (stream, len) = (entry.head.stream, entry.head.len);
+    Erased { position: entry.position, stream, time_ms, len, erasure }
+}
+
 /// What readers get of an entry; `share` gives the data's bytes by where they are in the frame.
 pub(crate) fn item(
     entry: &Entry<'_>,
@@ -107,7 +123,10 @@ pub(crate) fn item(
     share: impl FnOnce(Range<usize>) -> Bytes,
 ) -> Item {
     if !entry.head.matches(entry.data) {
-        return Item::Unreadable(unreadable(entry, time_ms));
+        return match Erasure::read(entry.data) {
+            Some(erasure) => Item::Erased(erased(entry, time_ms, erasure)),
+            None => Item::Unreadable(unreadable(entry, time_ms)),
+        };
     }
     Item::Record(StoredRecord {
         position: entry.position,

@@ -164,7 +164,7 @@ impl Rig {
                 let text = String::from_utf8_lossy(&record.data).into_owned();
                 Some((record.position.offset, text))
             }
-            Item::Unreadable(_) | Item::Lost(_) => None,
+            Item::Unreadable(_) | Item::Lost(_) | Item::Erased(_) => None,
         };
         self.items().into_iter().filter_map(text).collect()
     }

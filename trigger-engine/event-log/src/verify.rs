@@ -1,5 +1,6 @@
 //! Checks every byte of a log on disk, for `evoke log verify`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
@@ -41,6 +42,8 @@ pub struct SegmentReport {
     pub bytes: u64,
     /// Everything that is not as it was written.
     pub damage: Vec<Damage>,
+    /// Records whose data was erased, with a record that says so.
+    pub erased: usize,
     /// State of its sidecar.
     pub sidecar: SidecarState,
 }
@@ -68,6 +71,7 @@ pub fn verify(dir: &Path) -> Result<VerifyReport, OpenError> {
     let ids = dir.segments()?;
     let mut segments: Vec<SegmentReport> = Vec::with_capacity(ids.len());
     let (mut before, mut torn): (Option<Summary>, _) = (None, None);
+    let (mut claimed, mut erased) = (BTreeSet::new(), Vec::with_capacity(ids.len()));
     for (index, id) in ids.iter().enumerate() {
         let chain = before.filter(|before| before.end == id.0).map(|before| before.chain);
         let fold = SegmentFold::new(identity.marker, *id, chain).with_every_hash();
@@ -84,9 +88,18 @@ pub fn verify(dir: &Path) -> Result<VerifyReport, OpenError> {
             Some(_) | None => SidecarState::Differs,
         };
         let Summary { end, bytes, .. } = scan.index.summary;
-        segments.push(SegmentReport { id: *id, end, bytes, damage, sidecar });
+        segments.push(SegmentReport { id: *id, end, bytes, damage, erased: 0, sidecar });
+        claimed.extend(scan.claimed);
+        erased.push(scan.erased);
         before = Some(scan.index.summary);
         torn = scan.torn;
+    }
+    for (segment, erased) in segments.iter_mut().zip(erased) {
+        let (said, unsaid): (Vec<_>, Vec<_>) =
+            erased.into_iter().partition(|position| claimed.contains(position));
+        segment.erased = said.len();
+        let unsaid = unsaid.into_iter().map(|position| Damage::ErasedUnsaid { position });
+        segment.damage.extend(unsaid);
     }
     let (next, chain) = before.map_or((0, Chain::START), |last| (last.end, last.chain));
     let chain = chain.to_string();
@@ -117,6 +130,10 @@ impl fmt::Display for VerifyReport {
             self.next,
             self.segments.len()
         )?;
+        let erased: usize = self.segments.iter().map(|segment| segment.erased).sum();
+        if erased > 0 {
+            writeln!(f, "erased   {erased} records, as the log says")?;
+        }
         for segment in &self.segments {
             for damage in &segment.damage {
                 writeln!(f, "damage   {damage}")?;
@@ -155,6 +172,9 @@ impl fmt::Display for Damage {
             }
             Self::Stray { segment, at, bytes } => {
                 write!(f, "{} byte {at}: {bytes} bytes belong to nothing", segment.file_name())
+            }
+            Self::ErasedUnsaid { position } => {
+                write!(f, "record {position}: its data was erased, and the log does not say so")
             }
             Self::Chain { segment, at, base } => {
                 let name = segment.file_name();

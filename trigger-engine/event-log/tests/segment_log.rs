@@ -7,6 +7,9 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "segment_log/erasing.rs"]
+mod erasing;
+
 use std::fs;
 use std::io;
 use std::num::NonZeroU64;

@@ -15,7 +15,7 @@ pub const MAX_DEPTH: i32 = 3;
 /// Extension attribute that counts them.
 const DEPTH: &str = "evokedepth";
 /// `type` of the event.
-const TYPE: &str = "org.evoke.deadletter";
+pub const ANNOUNCEMENT_TYPE: &str = "org.evoke.deadletter";
 
 impl Deliveries {
     /// The dead-letter trigger of a rule.
@@ -58,7 +58,7 @@ pub fn announcement(
     let source = format!("/namespaces/{namespace}/rules/{}", rule.replace(' ', "%20"));
     // A letter that was delivered again and died again is another occurrence.
     let id = format!("{activation_id}-{}", letter.held.attempts.made);
-    let mut announced = Event::new(id, source, TYPE);
+    let mut announced = Event::new(id, source, ANNOUNCEMENT_TYPE);
     announced.subject = Some(activation_id.to_string());
     announced.datacontenttype = Some("application/json".to_owned());
     announced.extensions.insert(DEPTH.to_owned(), Attribute::Integer(depth));

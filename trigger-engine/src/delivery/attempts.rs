@@ -70,7 +70,7 @@ impl Deliveries {
     }
 
     /// Takes an attempt's end; `None` where none was under way.
-    fn end(&mut self, id: DeliveryId) -> Option<RuleKey> {
+    pub(super) fn end(&mut self, id: DeliveryId) -> Option<RuleKey> {
         let delivery = self.table.get_mut(&id).filter(|it| it.state == State::Running)?;
         let (key, bytes) = (delivery.rule, delivery.bytes());
         delivery.state = State::Settling;

@@ -48,6 +48,18 @@ pub enum DeliveryInput {
         /// Where it was looked for.
         home: Position,
     },
+    /// An attempt could not be made, because somebody erased the event.
+    Erased {
+        /// The delivery.
+        id: DeliveryId,
+    },
+    /// Somebody erases an event: what is to be delivered of it is not, except what runs just now.
+    Erase {
+        /// Where the event stands.
+        position: Position,
+        /// To answer.
+        ticket: Ticket,
+    },
     /// What [`DeliveryEffect::Flush`] asked for is done.
     Flushed,
     /// What [`DeliveryEffect::Append`] asked for is durable.

@@ -34,12 +34,17 @@ impl Deliveries {
                     self.wake_dormant(damaged.position.offset..damaged.position.offset + 1, now_ms);
                     self.load_damage(damaged.position, Reason::Unreadable, time_ms, effects);
                 }
+                Item::Erased(erased) if is_event(erased.stream) => {
+                    // What was meant to begin with it ends with its attempt.
+                    let offset = erased.position.offset;
+                    self.wake_dormant(offset..offset + 1, now_ms);
+                }
                 Item::Lost(lost) => {
                     self.wake_dormant(lost.from..lost.to, now_ms);
                     self.load_damage(place_of(&lost), Reason::Lost, now_ms, effects);
                 }
                 // Progress is known here before it is durable, or from recovery.
-                Item::Record(_) | Item::Unreadable(_) => {}
+                Item::Record(_) | Item::Unreadable(_) | Item::Erased(_) => {}
             }
         }
         // A page may hold records whose append has not been answered here yet.

@@ -4,6 +4,7 @@ mod aside;
 mod cases;
 mod clock;
 mod crashes;
+mod erase;
 mod marks;
 mod outages;
 mod parts;

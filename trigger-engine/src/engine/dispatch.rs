@@ -2,6 +2,7 @@
 
 mod attempt;
 mod reads;
+mod traces;
 mod triggers;
 
 use std::{
@@ -27,6 +28,7 @@ use crate::{
     invoker::ActionInvoker,
 };
 use attempt::AttemptDone;
+use traces::Outcomes;
 
 /// Wishes that may wait for the driver; who wishes more waits.
 const COMMANDS: usize = 256;
@@ -92,6 +94,7 @@ pub(crate) struct Driver {
     inputs: VecDeque<DeliveryInput>,
     first: Vec<DeliveryEffect>,
     steps: Steps,
+    outcomes: Outcomes,
 }
 
 /// What the driver was told.
@@ -210,6 +213,7 @@ impl Driver {
             inputs: VecDeque::from([DeliveryInput::Capacity(usize::MAX)]),
             first,
             steps: Steps::default(),
+            outcomes: Outcomes::default(),
         };
         (driver, sender)
     }
@@ -316,6 +320,7 @@ impl Driver {
     }
 
     fn submit(&mut self, append: Append) {
+        self.outcomes.write(&append);
         let pending = self.shared.log.submit(append);
         self.append = Some(Box::pin(pending));
     }
@@ -374,7 +379,7 @@ impl Driver {
     fn take(&mut self, told: Told) -> Result<(), Cause> {
         let input = match told {
             Told::Input(input) => input,
-            Told::Attempt(done) => attempt::input(done?)?,
+            Told::Attempt(done) => self.ended(done?)?,
             Told::Read(done) => done??,
             Told::Flushed(done) => {
                 self.flush = None;
@@ -384,7 +389,10 @@ impl Driver {
             Told::Appended(done) => {
                 self.append = None;
                 match done {
-                    Ok(appended) => DeliveryInput::Durable { positions: appended.positions },
+                    Ok(appended) => {
+                        self.outcomes.durable(self.shared.intake.tracer());
+                        DeliveryInput::Durable { positions: appended.positions }
+                    }
                     Err(AppendError::Busy { .. } | AppendError::Full) => {
                         DeliveryInput::AppendRefused
                     }
@@ -403,10 +411,17 @@ impl Driver {
         Ok(())
     }
 
+    /// What the core is told of an attempt that ended.
+    fn ended(&mut self, done: AttemptDone) -> Result<DeliveryInput, ActivationSinkError> {
+        self.outcomes.ended(done.id, done.traced);
+        attempt::input(done)
+    }
+
     /// What else is there already goes into the same turn, so that effects come in groups.
     fn take_more(&mut self) -> Result<(), Cause> {
         while let Some(done) = self.attempts.try_join_next() {
-            self.inputs.push_back(attempt::input(done?)?);
+            let input = self.ended(done?)?;
+            self.inputs.push_back(input);
         }
         while let Ok(input) = self.inbox.try_recv() {
             self.inputs.push_back(input);

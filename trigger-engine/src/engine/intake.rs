@@ -1,15 +1,20 @@
 //! The shell of ingest: a short lock around the core, the log's answers awaited outside it.
 
+mod traces;
+
 use std::{
     collections::VecDeque,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     task::{Context, Poll},
 };
 
 use evoke_event_log::{EventLog, Item, PendingAppend};
-use evoke_schemas::{Namespace, Position};
+use evoke_schemas::{
+    Namespace, Position,
+    trace::{Tracer, now_ns},
+};
 use hashbrown::HashMap;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
@@ -27,6 +32,9 @@ use crate::{
     record::{HeldRecord, Home, StoredEvent, stream},
 };
 
+pub(crate) use traces::TRACEPARENT;
+use traces::{AppendTime, Traced};
+
 type Answer = Result<Vec<Accepted>, IngestError>;
 
 /// Accepts events; shared by all who bring some.
@@ -37,6 +45,7 @@ pub(crate) struct Intake {
     state: Mutex<State>,
     /// Work of batches whose submitter went away; it is finished all the same.
     orphans: TaskTracker,
+    tracer: OnceLock<Tracer>,
 }
 
 #[derive(Debug)]
@@ -57,7 +66,8 @@ struct Waiter {
 
 /// What one batch has outside the core.
 enum Work {
-    Sync(Token, PendingAppend),
+    /// With when it was handed over, nanoseconds since 1970.
+    Sync(Token, PendingAppend, u64),
     Read(Token, Position, Pin<Box<dyn Future<Output = Option<Arc<StoredEvent>>> + Send>>),
 }
 
@@ -66,6 +76,7 @@ enum Work {
 struct Driven {
     intake: Arc<Intake>,
     work: VecDeque<Work>,
+    appended: Option<AppendTime>,
 }
 
 // === impl Intake ===
@@ -74,7 +85,7 @@ impl Intake {
     pub(crate) fn new(core: Ingest, log: Arc<dyn EventLog>, clock: Clock) -> Self {
         let (waiting, counts) = (HashMap::new(), HashMap::new());
         let state = Mutex::new(State { core, waiting, last: 0, counts });
-        Self { log, clock, state, orphans: TaskTracker::new() }
+        Self { log, clock, state, orphans: TaskTracker::new(), tracer: OnceLock::new() }
     }
 
     /// Accepts a batch; returns when it is durable.
@@ -84,6 +95,7 @@ impl Intake {
         feed: Option<FeedMark>,
     ) -> Answer {
         let way = events.first().map(|event| Way::of(event, feed.is_some()));
+        let traced = Traced::of(self.tracer(), &events, way);
         let events: Vec<Prepared> = events.into_iter().map(Prepared::new).collect();
         let bytes = events.iter().map(|event| event.bytes).sum();
         let batch = Batch { events, feed };
@@ -98,11 +110,28 @@ impl Intake {
             state.waiting.insert(token, Waiter { answer, counted });
             self.step(&mut state, IngestInput::Submit { token, batch })
         };
-        Driven { intake: Arc::clone(self), work }.await;
-        match receiver.await {
+        let appended = Driven { intake: Arc::clone(self), work, appended: None }.await;
+        let answer = match receiver.await {
             Ok(answer) => answer,
             Err(closed) => Err(IngestError::Unavailable(closed.to_string())),
+        };
+        if let Some(traced) = traced {
+            traced.end(&answer, self.log.uid(), appended);
         }
+        answer
+    }
+
+    /// From now on acceptance is told to this tracer.
+    pub(crate) fn trace_with(&self, tracer: Tracer) {
+        if self.tracer.set(tracer).is_err() {
+            tracing::error!("the engine has a tracer already");
+        }
+    }
+
+    /// Where spans go.
+    pub(crate) fn tracer(&self) -> &Tracer {
+        static NONE: std::sync::LazyLock<Tracer> = std::sync::LazyLock::new(Tracer::default);
+        self.tracer.get().unwrap_or_else(|| &NONE)
     }
 
     /// Closes a namespace, or opens it.
@@ -152,7 +181,7 @@ impl Intake {
         for effect in effects {
             match effect {
                 IngestEffect::Append { token, append } => {
-                    work.push_back(Work::Sync(token, self.log.submit(append)));
+                    work.push_back(Work::Sync(token, self.log.submit(append), now_ns()));
                 }
                 IngestEffect::Confirm { token, position } => {
                     let read = read_event(Arc::clone(&self.log), position);
@@ -194,7 +223,7 @@ pub(crate) async fn read_event(
 ) -> Option<Arc<StoredEvent>> {
     let record = match log.get(position).await {
         Ok(Some(Item::Record(record))) => record,
-        Ok(Some(Item::Unreadable(_) | Item::Lost(_)) | None) => return None,
+        Ok(Some(Item::Unreadable(_) | Item::Lost(_) | Item::Erased(_)) | None) => return None,
         Err(error) => {
             tracing::warn!(%error, %position, "an event could not be read");
             return None;
@@ -214,15 +243,19 @@ pub(crate) async fn read_event(
 // === impl Driven ===
 
 impl Future for Driven {
-    type Output = ();
+    /// When its last append was handed over and durable, where there was one.
+    type Output = Option<AppendTime>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<AppendTime>> {
         let this = &mut *self;
         while let Some(work) = this.work.front_mut() {
             let input = match work {
-                Work::Sync(token, append) => match Pin::new(append).poll(context) {
+                Work::Sync(token, append, begun_ns) => match Pin::new(append).poll(context) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(appended)) => IngestInput::Synced { token: *token, appended },
+                    Poll::Ready(Ok(appended)) => {
+                        this.appended = Some((*begun_ns, now_ns()));
+                        IngestInput::Synced { token: *token, appended }
+                    }
                     Poll::Ready(Err(error)) => IngestInput::Refused { token: *token, error },
                 },
                 Work::Read(token, position, read) => match read.as_mut().poll(context) {
@@ -236,7 +269,7 @@ impl Future for Driven {
             let more = this.intake.step(&mut this.intake.lock(), input);
             this.work.extend(more);
         }
-        Poll::Ready(())
+        Poll::Ready(this.appended)
     }
 }
 
@@ -245,7 +278,7 @@ impl Drop for Driven {
         let work = std::mem::take(&mut self.work);
         if !work.is_empty() && tokio::runtime::Handle::try_current().is_ok() {
             let intake = Arc::clone(&self.intake);
-            self.intake.orphans.spawn(Self { intake, work });
+            self.intake.orphans.spawn(Self { intake, work, appended: None });
         }
     }
 }

@@ -354,7 +354,7 @@ impl Engine {
         running.map(|running| running.shared.core().backlog(namespace)).unwrap_or_default()
     }
 
-    async fn command(
+    pub(super) async fn command(
         &self,
         input: impl FnOnce(Ticket) -> DeliveryInput,
     ) -> Result<(), QuestionError> {

@@ -66,6 +66,18 @@ impl ActivationSink for Records {
         self.durable.lock().unwrap().extend(staged);
         Ok(())
     }
+
+    async fn erase(
+        &self,
+        _namespace: &Namespace,
+        ids: &[ActivationId],
+    ) -> Result<usize, ActivationSinkError> {
+        self.flush().await?;
+        let mut durable = self.durable.lock().unwrap();
+        let before = durable.len();
+        durable.retain(|record| !ids.contains(&record.activation_id));
+        Ok(before - durable.len())
+    }
 }
 
 #[async_trait]

@@ -29,9 +29,11 @@ pub enum Outcome {
     Cancelled,
     /// The function failed with several records: they are delivered in two halves.
     Halved,
+    /// Somebody erased the event.
+    Erased,
 }
 
-const NUMBERS: [(Outcome, u8); 7] = [
+const NUMBERS: [(Outcome, u8); 8] = [
     (Outcome::Success, 0),
     (Outcome::Failed, 1),
     (Outcome::RuleDeleted, 2),
@@ -39,6 +41,7 @@ const NUMBERS: [(Outcome, u8); 7] = [
     (Outcome::Expired, 4),
     (Outcome::Cancelled, 5),
     (Outcome::Halved, 6),
+    (Outcome::Erased, 7),
 ];
 
 /// A delivery's outcome as it stands in the log.

@@ -119,6 +119,21 @@ fn secrets_are_told_apart_and_not_told() {
 }
 
 #[test]
+fn a_secret_input_is_told_by_its_fingerprint() {
+    let input = |value: &str| json!([{"key": "token", "value": value, "secret": true}]);
+    let body = |value: &str| json!({ "parameters": input(value) });
+    let fingerprint = Fingerprints::default().make(&json!({"token": "hunter2"})).unwrap();
+    let known = json!([{"key": FINGERPRINTS, "value": {"inputs": fingerprint}}]);
+    let current = json!({"parameters": input("***"), "annotations": known});
+    let package = |value: &str| wanted(Collection::Packages, body(value), json!({}));
+    let changes = [("/parameters/0/secret", json!(false), "inputs.token")];
+    check(&package("hunter2"), &current, &changes);
+    assert_eq!(told(&package("hunter3"), &current, None), ["inputs"]);
+    let put = package("hunter2").put_body(None, Some("f"));
+    assert_eq!(put["annotations"], json!([{"key": FINGERPRINTS, "value": {"inputs": "f"}}]));
+}
+
+#[test]
 fn a_webhook_that_is_no_longer_wanted_is_a_change() {
     let trigger = wanted(Collection::Triggers, json!({"parameters": []}), json!({}));
     let current = json!({"parameters": [], "annotations": [], "webhook": {"kind": "bearer"}});

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use evoke_schemas::{ActivationId, EntityName, EntityUid, Namespace, Position};
 use evoke_trigger_engine::{
-    Engine, EventFilter, QuestionError, Target,
+    Engine, EraseEventError, Erasure, EventFilter, QuestionError, Target,
     delivery::{DeadLetterView, DeliveryState},
     record::{DeliveryId, ReplayRecord, StoredEvent},
 };
 
 use super::{
-    Accounted, DeadLetter, DeadLetterQuery, Decision, EventQuery, History, HistoryError, Place,
-    Settle, Which, Why,
+    Accounted, DeadLetter, DeadLetterQuery, Decision, Erased, EventQuery, History, HistoryError,
+    Place, Settle, Which, Why,
 };
 
 #[async_trait]
@@ -53,6 +53,44 @@ impl History for Engine {
         };
         let why = explain(self, position, accepted_ms, &event).await?;
         Ok(Some(Accounted { position, accepted_ms, event, why }))
+    }
+
+    async fn erase(
+        &self,
+        namespace: &Namespace,
+        position: Position,
+        by: &str,
+    ) -> Result<Option<Erased>, HistoryError> {
+        match Engine::erase(self, namespace, position, by).await {
+            Ok(erased) => Ok(Some(Erased {
+                at: erased.erasure.time_ms,
+                by: erased.erasure.note,
+                records: Some(erased.records),
+                activations: Some(erased.activations),
+            })),
+            Err(EraseEventError::NotFound) => Ok(None),
+            Err(error @ EraseEventError::Busy) => Err(HistoryError::Busy(error.to_string())),
+            Err(error) => {
+                tracing::error!(%error, %position, "an event is not erased");
+                Err(HistoryError::Unavailable(Box::new(error)))
+            }
+        }
+    }
+
+    async fn erased(
+        &self,
+        namespace: &Namespace,
+        position: Position,
+    ) -> Result<Option<Erased>, HistoryError> {
+        let found = self.erasure(namespace, position).await;
+        let found = found.map_err(|error| HistoryError::Unavailable(Box::new(error)))?;
+        let erased = |found: Erasure| Erased {
+            at: found.time_ms,
+            by: found.note,
+            records: None,
+            activations: None,
+        };
+        Ok(found.map(erased))
     }
 
     async fn dead_letters(

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::{
     CallRefused, Invocations, Members, NotReady, Places, Ready, merge,
     record::{self, Whose},
+    traces::RunTrace,
 };
 
 /// Extension attribute with the W3C trace context.
@@ -31,10 +32,13 @@ impl ActionInvoker for Invocations {
             Ok(_) | Err(NotReady::Missing | NotReady::NoAction) => return missing(),
             Err(NotReady::Store(error)) => return platform_failed(&error),
         };
+        let came = attempt.event.event.attribute(TRACEPARENT).map(Cow::into_owned);
+        let trace = RunTrace::of_attempt(self.tracer(), attempt.trace, came);
         let whose = Whose {
             id: attempt.activation_id,
             namespace: attempt.namespace.clone(),
             subject: attempt.event.subject.clone(),
+            trace: trace.shown(),
         };
         let Some(arguments) = arguments(&attempt, &ready) else {
             let why = CallRefused::Reserved.to_string();
@@ -45,7 +49,6 @@ impl ActionInvoker for Invocations {
         // Calls may hold the last places; the engine holds no more attempts than there are.
         let most = || self.sandboxes_of(&attempt.namespace);
         let _place = Places::take(&self.places, &attempt.namespace, most).await;
-        let traceparent = attempt.event.event.attribute(TRACEPARENT).map(Cow::into_owned);
         let run = Run {
             activation_id: attempt.activation_id,
             namespace: attempt.namespace.clone(),
@@ -53,11 +56,11 @@ impl ActionInvoker for Invocations {
             arguments,
             transaction_id: attempt.activation_id.to_string(),
             event_id: Some(attempt.event.event.id.clone()),
-            traceparent,
+            traceparent: Some(trace.traceparent()),
             api_key: self.api_key(&ready, &attempt.namespace).await,
             longest_wait: None,
         };
-        let end = self.run(&ready, run).await;
+        let end = self.run(&ready, run, &trace).await;
         let verdict = verdict(&end);
         let ran = !matches!(verdict, Verdict::PlatformFailed { .. });
         AttemptEnd { verdict, activation: ran.then(|| record::of_run(whose, &ready, end)) }

@@ -14,6 +14,8 @@ pub(crate) struct Whose {
     pub(crate) id: ActivationId,
     pub(crate) namespace: Namespace,
     pub(crate) subject: String,
+    /// The trace to look it up in, where there is one for others than us.
+    pub(crate) trace: Option<String>,
 }
 
 /// The record of a run that ended. Source: spec 1.12.
@@ -50,6 +52,10 @@ fn skeleton(
     response: ActivationResponse,
     time: std::ops::Range<u64>,
 ) -> Activation {
+    let mut annotations = KeyValues::clone(&ready.annotations);
+    if let Some(trace) = whose.trace {
+        annotations.set("traceId", trace);
+    }
     Activation {
         namespace: whose.namespace,
         name: ready.runnable.name.name.clone(),
@@ -62,7 +68,7 @@ fn skeleton(
         cause: None,
         response,
         logs: Vec::new(),
-        annotations: KeyValues::clone(&ready.annotations),
+        annotations,
         publish: false,
     }
 }

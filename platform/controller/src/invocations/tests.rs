@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use evoke_schemas::{
-    ActivationId, Data, Event, FullName, KeyValues, Namespace, Occasion, Position, event::Attribute,
+    ActivationId, Data, Event, FullName, KeyValues, Namespace, Occasion, Position,
+    event::Attribute, trace::TraceContext,
 };
 use evoke_trigger_engine::{
     ActionInvoker as _, Attempt, AttemptEnd, Origin, Target, Verdict, record::StoredEvent,
@@ -42,6 +43,8 @@ fn attempt(action: &str, origin: Origin, event: Event) -> Attempt {
         position: Position { partition: 0, offset: 1 },
         occasion: Occasion::Live,
         attempt: 1,
+        trace: TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+            .unwrap(),
         accepted_ms: 1,
     }
 }

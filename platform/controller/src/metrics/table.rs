@@ -243,7 +243,7 @@ mod tests {
         }
     }
 
-    /// `EVOKE_WRITE_DOCS=1` writes the page anew.
+    /// `EVOKE_WRITE=1` writes the page anew.
     #[test]
     fn the_page_has_the_table() {
         let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md");
@@ -252,10 +252,10 @@ mod tests {
         let (before, rest) = text.split_once(begin).unwrap();
         let (_, after) = rest.split_once(end).unwrap();
         let wanted = format!("{before}{begin}\n{}{end}{after}", markdown());
-        if std::env::var_os("EVOKE_WRITE_DOCS").is_some() {
+        if std::env::var_os("EVOKE_WRITE").is_some() {
             fs::write(&page, &wanted).unwrap();
         }
         let is_so = fs::read_to_string(&page).unwrap() == wanted;
-        assert!(is_so, "docs/metrics.md is stale: run this test with EVOKE_WRITE_DOCS=1");
+        assert!(is_so, "docs/metrics.md is stale: run this test with EVOKE_WRITE=1");
     }
 }

@@ -151,7 +151,7 @@ async fn put(
     let name = at.own_entity()?;
     let overwrite = at.query.flag("overwrite")?;
     let wanted: Wanted = at.object(&headers, content).await?;
-    let common = wanted.common;
+    let mut common = wanted.common;
     let exec = wanted.exec.map(|exec| NewExec::of(exec, &hub.parts.manifest)).transpose()?;
     let asked = limits::Asked::of(wanted.limits)?;
     let removed = limits::names(wanted.del_annotations)?;
@@ -164,6 +164,7 @@ async fn put(
     let before = entities::replaced::<Action>(&hub, &name, overwrite).await?;
     let revision = before.as_ref().map(|before| before.revision);
     let before = before.map(|before| before.value);
+    common.keep_secrets(before.as_ref().map(|before| &before.parameters))?;
     let ranges = &hub.parts.config.limits;
     let limits = asked.over(before.as_ref().map(|before| &before.limits), ranges)?;
     hub.check_open()?;

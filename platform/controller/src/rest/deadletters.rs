@@ -200,6 +200,7 @@ impl From<HistoryError> for ApiError {
     fn from(error: HistoryError) -> Self {
         match error {
             HistoryError::NoRule(_) | HistoryError::Range(_) => Self::Bad(error.to_string()),
+            HistoryError::Busy(reason) => Self::Unavailable(reason),
             HistoryError::Unavailable(_) => {
                 tracing::error!(%error, cause = ?error, "history cannot be read or changed");
                 Self::Unavailable("The event log is not available.".to_owned())

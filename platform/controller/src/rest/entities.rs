@@ -48,7 +48,7 @@ pub(super) struct Common {
     #[serde(deserialize_with = "key_values")]
     #[schemars(with = "Option<KeyValues>")]
     pub(super) parameters: Option<KeyValues>,
-    #[serde(deserialize_with = "key_values")]
+    #[serde(deserialize_with = "annotations")]
     #[schemars(with = "Option<KeyValues>")]
     pub(super) annotations: Option<KeyValues>,
     /// Absent: the last part of the present one goes up.
@@ -192,6 +192,13 @@ impl Common {
         Ok(())
     }
 
+    /// Gives secrets that are sent back as they were shown their values of before.
+    pub(super) fn keep_secrets(&mut self, before: Option<&KeyValues>) -> Result<(), ApiError> {
+        let parameters = self.parameters.as_mut();
+        let kept = parameters.map_or(Ok(()), |parameters| parameters.keep_masked(before));
+        kept.map_err(|unknown| ApiError::Bad(unknown.to_string()))
+    }
+
     /// The version after this change of what had `before`.
     pub(super) fn next_version(&self, before: Option<SemVer>) -> SemVer {
         self.version.unwrap_or_else(|| before.map_or(SemVer::FIRST, SemVer::bumped))
@@ -203,11 +210,22 @@ impl Common {
 fn key_values<'de, D: Deserializer<'de>>(member: D) -> Result<Option<KeyValues>, D::Error> {
     let Some(value) = Option::<Value>::deserialize(member)? else { return Ok(None) };
     let malformed = || de::Error::custom("parameters malformed!");
-    let whole = |item: &Value| item.get("key").is_some() && item.get("value").is_some();
+    let secret = |item: &Value| item.get("secret") == Some(&Value::Bool(true));
+    let whole =
+        |item: &Value| item.get("key").is_some() && (item.get("value").is_some() || secret(item));
     if !value.as_array().is_some_and(|items| items.iter().all(whole)) {
         return Err(malformed());
     }
     serde_json::from_value(value).map(Some).map_err(|_detail| malformed())
+}
+
+/// Annotations are for everybody to see.
+fn annotations<'de, D: Deserializer<'de>>(member: D) -> Result<Option<KeyValues>, D::Error> {
+    let annotations = key_values(member)?;
+    if annotations.as_ref().is_some_and(KeyValues::has_secrets) {
+        return Err(de::Error::custom("only parameters can be secret, not annotations"));
+    }
+    Ok(annotations)
 }
 
 fn version<'de, D: Deserializer<'de>>(member: D) -> Result<Option<SemVer>, D::Error> {

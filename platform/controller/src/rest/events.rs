@@ -46,7 +46,10 @@ pub(super) fn routes() -> Routes {
             "/api/v1/namespaces/{ns}/events",
             [listed::list_described(), hub_described(), handshake::hub_described()],
         )
-        .at("/api/v1/namespaces/{ns}/events/{position}", [listed::read_described()])
+        .at(
+            "/api/v1/namespaces/{ns}/events/{position}",
+            [listed::read_described(), listed::erase_described()],
+        )
 }
 
 pub(super) fn fire_described() -> Operation {

@@ -103,7 +103,7 @@ async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiE
     let name = at.own_entity()?;
     let overwrite = at.query.flag("overwrite")?;
     let wanted: Wanted = at.object(&headers, content).await?;
-    let common = wanted.common;
+    let mut common = wanted.common;
     check_binding(wanted.binding)?;
     common.check_sizes()?;
     if name.name.as_str() == RESERVED {
@@ -115,6 +115,7 @@ async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiE
     let revision = before.as_ref().map(|before| before.revision);
     let before = before.map(|before| before.value);
     let old = before.as_ref();
+    common.keep_secrets(old.map(|old| &old.parameters))?;
     let package = Package {
         namespace: name.namespace.clone(),
         name: name.name.clone(),

@@ -99,7 +99,7 @@ async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiE
     let name = at.own_entity()?;
     let overwrite = at.query.flag("overwrite")?;
     let wanted: Wanted = at.object(&headers, content).await?;
-    let common = wanted.common;
+    let mut common = wanted.common;
     check_limits(wanted.limits.as_ref())?;
     let webhook = wanted.webhook.map(webhook).transpose()?;
     common.check_sizes()?;
@@ -111,6 +111,7 @@ async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiE
     }
     let revision = before.as_ref().map(|before| before.revision);
     let old = before.map(|before| before.value);
+    common.keep_secrets(old.as_ref().map(|old| &old.parameters))?;
     let trigger = changed(&name, old, common, webhook, at.now_ms())?;
     entities::apply(&at.hub, vec![entities::keep(trigger.clone(), revision)]).await?;
     at.hub.webhooks.put(&trigger);

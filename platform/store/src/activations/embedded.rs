@@ -6,6 +6,7 @@
 //! self in whatever bucket that is.
 
 mod committer;
+mod erasing;
 mod expiry;
 mod layout;
 mod overlay;
@@ -13,7 +14,7 @@ mod reader;
 
 use std::{
     collections::BTreeSet,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -48,6 +49,8 @@ pub struct EmbeddedActivations {
 #[derive(Debug)]
 struct Shared {
     database: Arc<Database>,
+    /// Its file.
+    path: PathBuf,
     overlay: Mutex<Overlay>,
     /// Wakes the committer.
     work: Condvar,
@@ -77,7 +80,7 @@ impl EmbeddedActivations {
     /// # Errors
     /// [`StoreError::Failed`], also where another process has it open.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::over(disk::open(path, CACHE_BYTES, None)?)
+        Self::over(path, disk::open(path, CACHE_BYTES, None)?)
     }
 
     /// As [`Self::open`]; what finds no room on disk gets it from the reserve.
@@ -85,7 +88,7 @@ impl EmbeddedActivations {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_with(path: &Path, reserve: &Arc<Reserve>) -> Result<Self, StoreError> {
-        Self::over(disk::open(path, CACHE_BYTES, Some(reserve))?)
+        Self::over(path, disk::open(path, CACHE_BYTES, Some(reserve))?)
     }
 
     /// Drops the oldest bucket, unless it is the only one; whether one went.
@@ -107,10 +110,11 @@ impl EmbeddedActivations {
         self.shared.free.load(Ordering::Acquire)
     }
 
-    fn over(database: Arc<Database>) -> Result<Self, StoreError> {
+    fn over(path: &Path, database: Arc<Database>) -> Result<Self, StoreError> {
         let buckets = layout::buckets(&database)?;
         let shared = Arc::new(Shared {
             database,
+            path: path.to_owned(),
             overlay: Mutex::default(),
             work: Condvar::new(),
             buckets: RwLock::new(buckets),
@@ -229,6 +233,17 @@ impl ActivationStore for EmbeddedActivations {
         let (shared, namespace, query) =
             (Arc::clone(&self.shared), namespace.clone(), query.clone());
         disk::blocking(move || reader::count(&shared, &namespace, &query)).await
+    }
+
+    async fn erase(
+        &self,
+        namespace: &Namespace,
+        ids: &[ActivationId],
+    ) -> Result<usize, StoreError> {
+        // What is staged would be written after it was erased.
+        self.flush().await?;
+        let (shared, namespace, ids) = (Arc::clone(&self.shared), namespace.clone(), ids.to_vec());
+        disk::blocking(move || erasing::erase(&shared, &namespace, &ids)).await
     }
 
     async fn expire(&self, before_ms: u64) -> Result<usize, StoreError> {

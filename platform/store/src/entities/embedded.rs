@@ -2,6 +2,8 @@
 
 mod feeds;
 mod layout;
+mod parameters;
+mod reseal;
 
 use std::{path::Path, sync::Arc};
 
@@ -10,7 +12,8 @@ use evoke_schemas::{EntityUid, FullName, Namespace, Rule};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, WriteTransaction};
 
 use self::layout::{
-    BY_TIME, BY_TRIGGER, DOCUMENTS, Head, SECRETS, decode, list_key, name_of_list_key, prefix,
+    BY_TIME, BY_TRIGGER, DOCUMENTS, Head, PARAMETERS, SECRETS, decode, list_key, name_of_list_key,
+    prefix,
 };
 use super::{Change, Collection, Entity, EntityQuery, EntityStore, Expect, Revision, Stored};
 use crate::{Reserve, Seal, StoreError, disk};
@@ -29,9 +32,10 @@ impl EmbeddedEntities {
     /// Opens the file, or makes it.
     ///
     /// # Errors
-    /// [`StoreError::Failed`], also where another process has it open.
+    /// [`StoreError::Failed`], also where another process has it open, or with
+    /// [`crate::SealError::OtherKey`].
     pub fn open(path: &Path, seal: Seal) -> Result<Self, StoreError> {
-        Ok(Self { database: disk::open(path, CACHE_BYTES, None)?, seal })
+        Self::over(disk::open(path, CACHE_BYTES, None)?, seal)
     }
 
     /// As [`Self::open`]; what finds no room on disk gets it from the reserve.
@@ -39,7 +43,12 @@ impl EmbeddedEntities {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_with(path: &Path, seal: Seal, reserve: &Arc<Reserve>) -> Result<Self, StoreError> {
-        Ok(Self { database: disk::open(path, CACHE_BYTES, Some(reserve))?, seal })
+        Self::over(disk::open(path, CACHE_BYTES, Some(reserve))?, seal)
+    }
+
+    fn over(database: Arc<Database>, seal: Seal) -> Result<Self, StoreError> {
+        reseal::check(&database, &seal)?;
+        Ok(Self { database, seal })
     }
 
     /// Everything in the file as it is now: entities, feeds, identities, with what is sealed as it is.
@@ -70,6 +79,7 @@ impl EmbeddedEntities {
             work(&Reader {
                 documents: disk::table(&transaction, DOCUMENTS)?,
                 secrets: disk::table(&transaction, SECRETS)?,
+                parameters: disk::table(&transaction, PARAMETERS)?,
                 by_time: disk::table(&transaction, BY_TIME)?,
                 by_trigger: disk::table(&transaction, BY_TRIGGER)?,
                 seal: &this.seal,
@@ -165,6 +175,7 @@ type Keys<'a> = Box<dyn Iterator<Item = Result<Vec<u8>, StoreError>> + 'a>;
 struct Reader<'a> {
     documents: Option<disk::Read>,
     secrets: Option<disk::Read>,
+    parameters: Option<disk::Read>,
     by_time: Option<disk::Read>,
     by_trigger: Option<disk::Read>,
     seal: &'a Seal,
@@ -184,6 +195,9 @@ impl Reader<'_> {
                 .open(&trigger.uid.0, sealed.value())
                 .map_err(|error| StoreError::corrupted(String::from_utf8_lossy(key), error))?;
             trigger.webhook = Some(decode(key, &open)?);
+        }
+        if let Some(sealed) = self.parameters.as_ref().map(|table| table.get(key)).transpose()? {
+            parameters::restore(key, &mut entity, sealed.as_ref().map(|it| it.value()), self.seal)?;
         }
         Ok(Some(Stored { value: entity, revision: head.revision }))
     }
@@ -219,6 +233,7 @@ type Bytes<'t> = Table<'t, &'static [u8], &'static [u8]>;
 struct Writer<'t> {
     documents: Bytes<'t>,
     secrets: Bytes<'t>,
+    parameters: Bytes<'t>,
     by_time: Bytes<'t>,
     by_trigger: Bytes<'t>,
     next: u64,
@@ -231,6 +246,7 @@ impl<'t> Writer<'t> {
         Ok(Self {
             documents: transaction.open_table(DOCUMENTS)?,
             secrets: transaction.open_table(SECRETS)?,
+            parameters: transaction.open_table(PARAMETERS)?,
             by_time: transaction.open_table(BY_TIME)?,
             by_trigger: transaction.open_table(BY_TRIGGER)?,
             next: layout::next_revision(transaction)?,
@@ -269,6 +285,9 @@ impl<'t> Writer<'t> {
             let sealed = self.seal.seal(&trigger.uid.0, &plain).map_err(StoreError::failed)?;
             self.secrets.insert(trigger.uid.0.as_slice(), sealed.as_slice())?;
         }
+        if let Some(sealed) = parameters::sealed(key.as_bytes(), &entity, self.seal)? {
+            self.parameters.insert(key.as_bytes(), sealed.as_slice())?;
+        }
         let value = head.before(&serde_json::to_vec(&entity).map_err(StoreError::failed)?);
         self.documents.insert(key.as_bytes(), value.as_slice())?;
         let listed = list_key(&key, &head);
@@ -295,6 +314,7 @@ impl<'t> Writer<'t> {
     fn forget(&mut self, key: &str, head: Option<Head>) -> Result<(), StoreError> {
         let Some(head) = head else { return Ok(()) };
         self.by_time.remove(list_key(key, &head).as_slice())?;
+        self.parameters.remove(key.as_bytes())?;
         match head.collection {
             Collection::Rules => {
                 self.by_trigger.remove([&head.link.0, key.as_bytes()].concat().as_slice())?;
@@ -342,5 +362,44 @@ mod tests {
         assert!(file.windows(4).any(|part| part == b"hook"));
         let stored = store(folder.path()).get(&name).await.unwrap().unwrap();
         assert_eq!(stored.value, Entity::Trigger(trigger));
+    }
+
+    #[tokio::test]
+    async fn a_secret_parameter_comes_back_and_another_key_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("entities.redb");
+        let mut trigger = conformance::trigger("t", 1);
+        trigger.parameters = serde_json::from_value(serde_json::json!([
+            {"key": "token", "value": "correct horse", "secret": true}, {"key": "a", "value": "open"},
+        ]))
+        .unwrap();
+        let name = Entity::Trigger(trigger.clone()).full_name();
+        let entity = Box::new(Entity::Trigger(trigger.clone()));
+        let put = Change::Put { entity, expect: Expect::New };
+        store(folder.path()).apply(vec![put]).await.unwrap();
+        let holds = |bytes: &[u8]| {
+            let file = std::fs::read(&path).unwrap();
+            file.windows(bytes.len()).any(|part| part == bytes)
+        };
+        assert!(!holds(b"correct horse") && holds(b"open"));
+        let stored = store(folder.path()).get(&name).await.unwrap().unwrap();
+        assert_eq!(stored.value, Entity::Trigger(trigger.clone()));
+
+        let other = EmbeddedEntities::open(&path, Seal::new(&[2; 32])).unwrap_err();
+        let cause = std::error::Error::source(&other).unwrap().to_string();
+        assert!(cause.contains("sealed with another key"), "{cause}");
+        let (old, new) = (Seal::new(&[1; 32]), Seal::new(&[2; 32]));
+        EmbeddedEntities::reseal(&path, &old, &new).unwrap();
+        assert!(EmbeddedEntities::reseal(&path, &old, &new).is_err(), "it is sealed anew");
+        let resealed = EmbeddedEntities::open(&path, new).unwrap();
+        let stored = resealed.get(&name).await.unwrap().unwrap();
+        assert_eq!(stored.value, Entity::Trigger(trigger));
+        let gone = Change::Delete { name: name.clone(), revision: stored.revision };
+        resealed.apply(vec![gone]).await.unwrap();
+        let fresh = conformance::trigger("t", 2);
+        let entity = Box::new(Entity::Trigger(fresh.clone()));
+        resealed.apply(vec![Change::Put { entity, expect: Expect::New }]).await.unwrap();
+        let stored = resealed.get(&name).await.unwrap().unwrap();
+        assert_eq!(stored.value, Entity::Trigger(fresh), "a new life has no former secret");
     }
 }

@@ -17,7 +17,7 @@ use super::{Identities, Identity, KEY_LENGTH};
 use crate::{EmbeddedEntities, Seal, StoreError, disk};
 
 /// uuid → sealed [`Kept`].
-const IDENTITIES: disk::Bytes = TableDefinition::new("identities");
+pub(crate) const IDENTITIES: disk::Bytes = TableDefinition::new("identities");
 /// namespace → JSON of [`NamespaceOverrides`].
 const OVERRIDES: disk::Bytes = TableDefinition::new("namespace_limits");
 const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";

@@ -177,7 +177,7 @@ impl Oracle {
                 Occasion::Live | Occasion::Part(_) => false,
             },
             // No event of the simulator stands for several records.
-            Outcome::Halved => false,
+            Outcome::Halved | Outcome::Erased => false,
         };
         if !allowed {
             self.accuse(format!(

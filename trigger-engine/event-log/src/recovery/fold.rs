@@ -1,8 +1,12 @@
 //! Folds one segment's bytes into its index, its damage and its torn tail.
 
+use evoke_schemas::Position;
+
+use crate::erase::{self, Erasure};
 use crate::frame::{Chain, Entry, Frame, Header, Marker};
 use crate::index::SegmentIndex;
 use crate::read::{Lost, SegmentId, Unreadable};
+use crate::record::Stream;
 use crate::recovery::{Damage, Torn};
 use crate::scan::{Found, Gap, Scanner};
 use crate::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
@@ -16,6 +20,10 @@ pub struct SegmentScan {
     pub damage: Vec<Damage>,
     /// Its torn tail, where one was allowed.
     pub torn: Option<Torn>,
+    /// Records whose data was erased; looked for with [`SegmentFold::with_every_hash`] only.
+    pub erased: Vec<Position>,
+    /// Positions of which a record in it says that they are erased; as above.
+    pub claimed: Vec<Position>,
 }
 
 /// Folds one segment; fed by windows, as the scanner is.
@@ -35,6 +43,8 @@ pub struct SegmentFold {
     hole: Option<Hole>,
     /// Byte after the last that is not zero, as far as read.
     dirty_to: u64,
+    erased: Vec<Position>,
+    claimed: Vec<Position>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -71,6 +81,8 @@ impl SegmentFold {
             gap: None,
             hole: None,
             dirty_to: 0,
+            erased: Vec::new(),
+            claimed: Vec::new(),
         }
     }
 
@@ -137,7 +149,8 @@ impl SegmentFold {
             State::Done(torn) => torn,
             State::Header | State::Frames => None,
         };
-        SegmentScan { index: self.index, damage: self.damage, torn }
+        let Self { index, damage, erased, claimed, .. } = self;
+        SegmentScan { index, damage, torn, erased, claimed }
     }
 
     fn id(&self) -> SegmentId {
@@ -174,6 +187,9 @@ impl SegmentFold {
         }
         for entry in damaged {
             self.damage.push(Damage::Unreadable(unreadable(&entry, header.time_ms)));
+        }
+        if self.every_hash {
+            self.note_erasures(frame);
         }
         if self.chain.is_some_and(|chain| !frame.follows(chain, self.marker)) {
             self.chain_broken(at, header.base);
@@ -214,7 +230,20 @@ impl SegmentFold {
     }
 
     fn is_sound(&self, entry: &Entry<'_>) -> bool {
-        entry.head.matches(entry.data) && (!self.every_hash || entry.head.matches_hash(entry.data))
+        match entry.head.matches(entry.data) {
+            true => !self.every_hash || entry.head.matches_hash(entry.data),
+            false => Erasure::read(entry.data).is_some(),
+        }
+    }
+
+    fn note_erasures(&mut self, frame: &Frame<'_>) {
+        for entry in frame.entries() {
+            if !entry.head.matches(entry.data) && Erasure::read(entry.data).is_some() {
+                self.erased.push(entry.position);
+            } else if entry.head.stream == Stream::ERASED {
+                self.claimed.extend(erase::claimed(entry.data));
+            }
+        }
     }
 
     fn open_hole(&mut self, at: u64, number: u64) {

@@ -10,6 +10,7 @@ use crate::frame::Chain;
 use crate::index::SegmentIndex;
 use crate::read::SegmentId;
 use crate::recovery::{Damage, Recovered, Recovery, Torn};
+use crate::segment_log::erasing::Erasing;
 use crate::segment_log::files::{Dir, write_zeros};
 use crate::segment_log::identity::Identity;
 use crate::segment_log::{Config, Seams};
@@ -75,6 +76,8 @@ pub(super) struct Opened {
     pub(super) active: File,
     pub(super) spare: bool,
     pub(super) report: OpenReport,
+    /// What a crash left to be erased: overwritten by now, to be said.
+    pub(super) erasing: Option<Erasing>,
 }
 
 /// Opens or creates the log in `path`.
@@ -100,6 +103,11 @@ pub(super) fn open(path: &Path, config: &Config, seams: &Seams) -> Result<Opened
         spare = false;
         ids.push(SegmentId(0));
     }
+    // First of all: data that is half overwritten would pass for damage.
+    let erasing = Erasing::left(&dir)?;
+    if let Some(erasing) = &erasing {
+        erasing.overwrite(&dir, identity.marker)?;
+    }
     let recovered = recover(&dir, &identity, &ids, &mut report)?;
     let active = dir.open_active(recovered.active.summary.id)?;
     if let Some(torn) = recovered.torn {
@@ -119,7 +127,7 @@ pub(super) fn open(path: &Path, config: &Config, seams: &Seams) -> Result<Opened
     report.next = recovered.active.summary.end;
     report.torn = recovered.torn;
     report.damage.clone_from(&recovered.damage);
-    Ok(Opened { dir, lock, identity, recovered, active, spare, report })
+    Ok(Opened { dir, lock, identity, recovered, active, spare, report, erasing })
 }
 
 fn lock(dir: &Dir, path: &Path) -> Result<File, OpenError> {

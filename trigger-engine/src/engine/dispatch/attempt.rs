@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use evoke_schemas::{KeyValues, Position};
+use evoke_event_log::Item;
+use evoke_schemas::{KeyValues, Position, trace::TraceContext};
 
-use super::Shared;
+use super::{
+    Shared,
+    traces::{Dispatched, Ended},
+};
 use crate::{
     activations::ActivationSinkError,
     delivery::{DeliveryInput, Start},
@@ -16,7 +20,9 @@ use crate::{
 
 /// How an attempt went.
 pub(super) struct AttemptDone {
-    id: DeliveryId,
+    pub(super) id: DeliveryId,
+    /// Where its outcome is to have a span.
+    pub(super) traced: Option<Ended>,
     end: End,
 }
 
@@ -24,6 +30,7 @@ enum End {
     Verdict(Verdict),
     BatchFailed(String, Box<HalfRecords>),
     Unreadable(Position),
+    Erased,
     NotStaged(ActivationSinkError),
 }
 
@@ -34,12 +41,20 @@ pub(super) async fn make(shared: Arc<Shared>, start: Start) -> AttemptDone {
         Some(event) => Some(event),
         None => read_event(Arc::clone(&shared.log), start.home).await,
     };
-    let Some(event) = event else { return AttemptDone { id, end: End::Unreadable(start.home) } };
+    let unreadable = AttemptDone { id, traced: None, end: End::Unreadable(start.home) };
+    let Some(event) = event else {
+        return match shared.log.get(start.home).await {
+            Ok(Some(Item::Erased(_))) => AttemptDone { end: End::Erased, ..unreadable },
+            Ok(_) | Err(_) => unreadable,
+        };
+    };
     let whole = Arc::clone(&event);
-    let Some(attempt) = attempt(&shared, &start, event) else {
-        return AttemptDone { id, end: End::Unreadable(start.home) };
+    let dispatched = Dispatched::begin(&shared, &start, &event);
+    let Some(attempt) = attempt(&shared, &start, event, dispatched.context) else {
+        return unreadable;
     };
     let ended = shared.invoker.invoke(attempt).await;
+    let traced = dispatched.end(shared.intake.tracer(), &start, &ended.verdict);
     let staged = match ended.activation {
         None => Ok(()),
         Some(record) => shared.activations.stage(record).await,
@@ -48,7 +63,7 @@ pub(super) async fn make(shared: Arc<Shared>, start: Start) -> AttemptDone {
         Ok(()) => of_verdict(ended.verdict, &whole),
         Err(error) => End::NotStaged(error),
     };
-    AttemptDone { id, end }
+    AttemptDone { id, traced, end }
 }
 
 /// A function's failure with several records of a source comes with their halves.
@@ -68,12 +83,18 @@ pub(super) fn input(done: AttemptDone) -> Result<DeliveryInput, ActivationSinkEr
     match done.end {
         End::Verdict(verdict) => Ok(DeliveryInput::AttemptEnded { id, verdict }),
         End::BatchFailed(reason, halves) => Ok(DeliveryInput::BatchFailed { id, reason, halves }),
+        End::Erased => Ok(DeliveryInput::Erased { id }),
         End::Unreadable(home) => Ok(DeliveryInput::Unreadable { id, home }),
         End::NotStaged(error) => Err(error),
     }
 }
 
-fn attempt(shared: &Shared, start: &Start, event: Arc<StoredEvent>) -> Option<Attempt> {
+fn attempt(
+    shared: &Shared,
+    start: &Start,
+    event: Arc<StoredEvent>,
+    trace: TraceContext,
+) -> Option<Attempt> {
     let (action, rule, trigger) = match (&start.rule, &event.target) {
         (Some(rule), _) => {
             (rule.action.clone(), Some(rule.name.clone()), Some(rule.trigger.name.clone()))
@@ -97,6 +118,7 @@ fn attempt(shared: &Shared, start: &Start, event: Arc<StoredEvent>) -> Option<At
         occasion: start.id.occasion,
         attempt: start.attempt,
         accepted_ms: start.accepted_ms,
+        trace,
         event,
     })
 }

@@ -81,7 +81,7 @@ pub(super) async fn home(
 ) -> Result<DeliveryInput, super::Cause> {
     let data = match log.get(home).await? {
         Some(Item::Record(record)) => event_bytes(record.stream, record.data),
-        Some(Item::Unreadable(_) | Item::Lost(_)) | None => None,
+        Some(Item::Unreadable(_) | Item::Lost(_) | Item::Erased(_)) | None => None,
     };
     Ok(DeliveryInput::CarryRead { id, data })
 }

@@ -1,14 +1,16 @@
 //! Accepted events, listed and explained.
 
 use axum::response::Response;
-use evoke_schemas::{EntityName, Event, FullName, Position, position::PositionError};
-use evoke_trigger_engine::Target;
+use evoke_schemas::{
+    EntityName, Event, FullName, Position, position::PositionError, trace::Tracer,
+};
+use evoke_trigger_engine::{Engine, Target};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::{
-    history::{Accounted, EventQuery, Why},
+    history::{Accounted, Erased, EventQuery, Why},
     rest::{
         answer,
         at::At,
@@ -31,6 +33,9 @@ pub(super) struct Summary<'a> {
     accepted: u64,
     /// Who sent it.
     subject: &'a str,
+    /// The trace that it belongs to.
+    #[serde(rename = "traceId")]
+    trace_id: String,
     event: &'a Event,
     /// Those that it fired.
     triggers: Vec<&'a EntityName>,
@@ -47,6 +52,25 @@ struct Shown<'a> {
     summary: Summary<'a>,
     /// What each rule decided, and what became of it.
     why: &'a [Why],
+}
+
+/// An event that was erased.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ErasedEvent")]
+struct ShownErased {
+    #[serde(serialize_with = "answer::as_text")]
+    #[schemars(with = "Position")]
+    position: Position,
+    erased: Erased,
+}
+
+/// An event, or what is left of it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "EventOrErased")]
+enum Read<'a> {
+    Event(Shown<'a>),
+    Erased(ShownErased),
 }
 
 pub(super) fn list_described() -> Operation {
@@ -70,7 +94,17 @@ pub(super) fn read_described() -> Operation {
     Operation::get("getEvent", "Shows an accepted event and what became of it.", read)
         .answers(
             Answer::new(200, "The event.")
-                .with(Content::json::<Shown<'static>>())
+                .with(Content::json::<Read<'static>>())
+                .headers(&["X-Evoke-Position"]),
+        )
+        .fails([404, 503])
+}
+
+pub(super) fn erase_described() -> Operation {
+    Operation::delete("eraseEvent", "Erases an event with everything that was made of it.", erase)
+        .answers(
+            Answer::new(200, "It is in no file any more.")
+                .with(Content::json::<ShownErased>())
                 .headers(&["X-Evoke-Position"]),
         )
         .fails([404, 503])
@@ -91,27 +125,51 @@ async fn list(at: At) -> Result<Response, ApiError> {
         let all = history.count_events(namespace, &query).await?;
         return Ok(answer::json(&counted(COLLECTION, all, page.skip)));
     }
-    let events = history.events(namespace, &query).await?;
-    Ok(answer::json(&Listed::Items(events.iter().map(Summary::of).collect())))
+    let (events, engine) = (history.events(namespace, &query).await?, &at.hub.parts.engine);
+    let items = events.iter().map(|event| Summary::of(event, engine));
+    Ok(answer::json(&Listed::Items(items.collect())))
 }
 
 async fn read(at: At) -> Result<Response, ApiError> {
-    let namespace = at.own_namespace()?;
-    let read: Result<Position, PositionError> = at.names.item()?.parse();
-    let position = read.map_err(|error| ApiError::Bad(error.to_string()))?;
-    let found = at.hub.history()?.event(namespace, position).await?;
-    let event = found.ok_or(ApiError::Missing)?;
-    let shown = Shown { summary: Summary::of(&event), why: &event.why };
+    let (namespace, position) = (at.own_namespace()?, position(&at)?);
+    let history = at.hub.history()?;
+    let Some(event) = history.event(namespace, position).await? else {
+        let erased = history.erased(namespace, position).await?.ok_or(ApiError::Missing)?;
+        return Ok(shown_erased(position, erased));
+    };
+    let summary = Summary::of(&event, &at.hub.parts.engine);
+    let shown = Read::Event(Shown { summary, why: &event.why });
     Ok(answer::with_position(answer::json(&shown), position))
 }
 
+/// Erases a person's event, and everything that was made of it.
+async fn erase(at: At) -> Result<Response, ApiError> {
+    let (namespace, position) = (at.own_namespace()?, position(&at)?);
+    let erased = at.hub.history()?.erase(namespace, position, &at.caller.subject).await?;
+    Ok(shown_erased(position, erased.ok_or(ApiError::Missing)?))
+}
+
+fn position(at: &At) -> Result<Position, ApiError> {
+    let read: Result<Position, PositionError> = at.names.item()?.parse();
+    read.map_err(|error| ApiError::Bad(error.to_string()))
+}
+
+fn shown_erased(position: Position, erased: Erased) -> Response {
+    let shown = Read::Erased(ShownErased { position, erased });
+    answer::with_position(answer::json(&shown), position)
+}
+
 impl<'a> Summary<'a> {
-    fn of(accounted: &'a Accounted) -> Self {
+    fn of(accounted: &'a Accounted, engine: &Engine) -> Self {
         let stored = &accounted.event;
+        let traceparent = stored.event.attribute("traceparent");
+        let log = engine.log_uid(accounted.position);
+        let trace = Tracer::default().of_event(traceparent.as_deref(), log, accounted.position);
         Self {
             position: accounted.position,
             accepted: accounted.accepted_ms,
             subject: &stored.subject,
+            trace_id: trace.accept.trace.to_string(),
             event: &stored.event,
             triggers: stored.triggers.iter().map(|trigger| &trigger.name).collect(),
             action: match &stored.target {

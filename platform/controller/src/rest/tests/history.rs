@@ -226,6 +226,8 @@ async fn events_are_listed_and_explained() {
     let mut wanted = json!({
         "position": "3:41", "accepted": 5, "subject": "guest", "event": event, "triggers": ["t"],
     });
+    wanted["traceId"] = listed[0]["traceId"].clone();
+    assert_eq!(wanted["traceId"].as_str().map(str::len), Some(32), "{listed}");
     assert_eq!(listed, json!([wanted]));
     let asked = history.0.lock().unwrap()[0].clone();
     assert!(asked.contains("since: Some(3)") && asked.contains("limit: 7"), "{asked}");

@@ -43,3 +43,51 @@ async fn staging_waits_for_room_and_the_overlay_stays_bounded() {
     store.flush().await.unwrap();
     assert_eq!(store.shared.overlay().bytes(), 0);
 }
+
+#[tokio::test]
+async fn an_erased_record_is_nowhere_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("activations.redb");
+    let guest = Namespace::new("guest").unwrap();
+    let holds = |text: &str| {
+        let file = std::fs::read(&path).unwrap();
+        file.windows(text.len()).any(|part| part == text.as_bytes())
+    };
+    let said = |id: u8, text: &str| {
+        let mut record = record("guest", id, 5, "a");
+        record.logs = vec![text.to_owned()];
+        record
+    };
+    {
+        let store = store(folder.path());
+        let long = "correct horse ".repeat(3_000);
+        for (id, text) in
+            [(1, "first words"), (2, long.as_str()), (3, "of another"), (1, "last words")]
+        {
+            store.stage(&said(id, text)).await.unwrap();
+            store.flush().await.unwrap();
+        }
+        // Another record that only names the erased one.
+        store
+            .stage(&said(4, &format!("{{\"activationId\":\"{}\"}}", "01".repeat(16))))
+            .await
+            .unwrap();
+        store.flush().await.unwrap();
+        assert!(holds("last words") && holds("correct horse"));
+        let ids = [ActivationId([1; 16]), ActivationId([2; 16]), ActivationId([9; 16])];
+        let other = Namespace::new("other").unwrap();
+        assert_eq!(store.erase(&other, &ids).await.unwrap(), 0, "not the namespace's");
+        assert!(store.get(&guest, ids[0]).await.unwrap().is_some());
+        assert_eq!(store.erase(&guest, &ids).await.unwrap(), 2);
+        for gone in ["first words", "last words", "correct horse"] {
+            assert!(!holds(gone), "{gone}");
+        }
+        assert!(store.get(&guest, ids[0]).await.unwrap().is_none());
+        store.stage(&said(5, "written later")).await.unwrap();
+    }
+    let again = store(folder.path());
+    for (id, there) in [(1, false), (2, false), (3, true), (4, true), (5, true)] {
+        let found = again.get(&guest, ActivationId([id; 16])).await.unwrap();
+        assert_eq!(found.is_some(), there, "{id}");
+    }
+}

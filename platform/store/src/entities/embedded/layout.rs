@@ -11,6 +11,10 @@ use crate::{StoreError, disk::Bytes};
 pub(super) const DOCUMENTS: Bytes = TableDefinition::new("entities");
 /// uid → sealed credential.
 pub(super) const SECRETS: Bytes = TableDefinition::new("secrets");
+/// `ns/[pkg/]name` → sealed values of the parameters that are secret.
+pub(super) const PARAMETERS: Bytes = TableDefinition::new("secret-parameters");
+/// Something known, sealed: whether the key is the right one.
+pub(super) const CHECK: Bytes = TableDefinition::new("seal-check");
 /// Namespace, kind, inverted time, inverted revision, name → nothing.
 pub(super) const BY_TIME: Bytes = TableDefinition::new("entities-by-time");
 /// Trigger's uid, rule's name → nothing.
