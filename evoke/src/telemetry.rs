@@ -6,5 +6,5 @@ mod spans;
 
 pub(crate) use self::{
     log::start,
-    spans::{Exporter, ExporterSettings, Header},
+    spans::{Exporter, ExporterSettings},
 };

@@ -56,8 +56,8 @@ schemas! {
     }
     KeyValues {
         "description": "Parameters or annotations. Of equal keys the last wins. A parameter with \
-                        `init` goes to the function's environment instead of its arguments; \
-                        one with `secret` is shown as `***`.",
+                        `init` goes to the function's environment instead of its arguments; one \
+                        with `secret` is encrypted at rest and never shown.",
         "type": "array",
         "items": {
             "type": "object",

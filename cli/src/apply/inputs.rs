@@ -22,13 +22,10 @@ pub(super) fn list(inputs: Vec<(&str, &Node, At)>, mistakes: &mut Mistakes) -> V
         .into_iter()
         .map(|(key, node, at)| {
             let (value, marks) = input(node, &at, mistakes);
-            let mut entry = json!({"key": key, "value": value});
-            for (name, is_set) in [("init", marks.init), ("secret", marks.secret)] {
-                if is_set {
-                    entry[name] = true.into();
-                }
-            }
-            entry
+            let set = [("init", marks.init), ("secret", marks.secret)].into_iter();
+            let set = set.filter(|(_, is_set)| *is_set).map(|(name, _)| (name, Value::from(true)));
+            let members = [("key", json!(key)), ("value", value)].into_iter().chain(set);
+            Value::from_iter(members.map(|(name, value)| (name.to_owned(), value)))
         })
         .collect()
 }

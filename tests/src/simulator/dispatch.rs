@@ -223,6 +223,8 @@ fn input_name(input: &DeliveryInput) -> &'static str {
         },
         DeliveryInput::BatchFailed { .. } => "batch failed",
         DeliveryInput::Unreadable { .. } => "unreadable",
+        DeliveryInput::Erased { .. } => "erased",
+        DeliveryInput::Erase { .. } => "erase",
         DeliveryInput::Flushed => "flushed",
         DeliveryInput::Durable { .. } => "durable",
         DeliveryInput::AppendRefused => "append refused",

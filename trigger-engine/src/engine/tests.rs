@@ -75,7 +75,7 @@ impl ActivationSink for Records {
         self.flush().await?;
         let mut durable = self.durable.lock().unwrap();
         let before = durable.len();
-        durable.retain(|record| !ids.contains(&record.activation_id));
+        durable.retain(|id| !ids.contains(id));
         Ok(before - durable.len())
     }
 }

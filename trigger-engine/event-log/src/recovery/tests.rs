@@ -124,7 +124,10 @@ fn lost_numbers(damage: &Damage) -> Vec<u64> {
     match damage {
         Damage::Unreadable(unreadable) => vec![unreadable.position.offset],
         Damage::Lost(Lost { from, to, .. }) => (*from..*to).collect(),
-        Damage::SegmentHeader { .. } | Damage::Stray { .. } | Damage::Chain { .. } => vec![],
+        Damage::SegmentHeader { .. }
+        | Damage::Stray { .. }
+        | Damage::Chain { .. }
+        | Damage::ErasedUnsaid { .. } => vec![],
     }
 }
 
