@@ -11,9 +11,8 @@ use crate::{
     version::SemVer,
 };
 
+// Source: spec 1.12.1; annotations 1.12.2.
 /// Record of one run, or of one firing of a trigger.
-///
-/// Source: spec 1.12.1.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Activation {
@@ -42,7 +41,7 @@ pub struct Activation {
     pub response: ActivationResponse,
     /// Log lines; of a trigger one JSON text for each rule.
     pub logs: Vec<String>,
-    /// Annotations, spec 1.12.2.
+    /// Annotations.
     pub annotations: KeyValues,
     /// Always false.
     pub publish: bool,

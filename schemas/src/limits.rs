@@ -3,9 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+// Source: spec 1.4, OpenWhisk `Limits.scala`.
 /// Limits of an action, as its JSON has them.
-///
-/// Source: spec 1.4, OpenWhisk `Limits.scala`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ActionLimits {
     /// Longest time of one run, and of one initialisation. Unit: milliseconds.
