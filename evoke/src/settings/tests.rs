@@ -1,3 +1,5 @@
+//! Settings from flags, environment and file: which one holds, and every mistake told.
+
 use std::fs;
 
 use super::*;
