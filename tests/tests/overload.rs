@@ -111,7 +111,7 @@ impl Stage {
     /// Runs of the flooding namespace that have ended.
     async fn runs(&self) -> Result<f64, FaultError> {
         let count = self.flood.get("activations?name=slow&count=true").await?;
-        Ok(count["activations"].as_f64().unwrap_or_default())
+        Ok(count.pointer("/activations").and_then(Value::as_f64).unwrap_or_default())
     }
 
     /// Runs a second while that goes on, its begin left out.

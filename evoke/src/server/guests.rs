@@ -41,15 +41,15 @@ pub(super) struct Guest {
     pub(super) leave: CancellationToken,
 }
 
-/// Who waits for whom.
+/// For whom somebody waits.
 #[derive(Clone, Copy, Debug)]
 enum Waits {
-    /// The hub for the client, since then: for a request, or for the answer to be taken.
-    ForClient(Instant),
-    /// The hub for the rest of a request, since then.
-    ForBody(Instant),
-    /// The client for the hub.
-    ForHub,
+    /// The hub waits for the client, since then: for a request, or for the answer to be taken.
+    Client(Instant),
+    /// The hub waits for the rest of a request, since then.
+    Body(Instant),
+    /// The client waits for the hub.
+    Hub,
 }
 
 /// A place of a connection; it leaves when this is dropped.
@@ -88,7 +88,7 @@ impl Guests {
     /// Takes a connection in.
     pub(super) fn seat(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Seat {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let waits = Mutex::new(Waits::ForClient(Instant::now()));
+        let waits = Mutex::new(Waits::Client(Instant::now()));
         let guest = Arc::new(Guest { waits, leave: CancellationToken::new() });
         self.lock().insert(number, Arc::clone(&guest));
         Seat { guests: Arc::clone(self), number, guest, _permit: permit }
@@ -128,25 +128,25 @@ impl Drop for Seat {
 impl Guest {
     /// The client has sent a request's head.
     pub(super) fn begins_body(&self) {
-        *self.lock() = Waits::ForBody(Instant::now());
+        *self.lock() = Waits::Body(Instant::now());
     }
 
     /// The client has sent all of a request and waits.
     pub(super) fn served(&self) {
-        *self.lock() = Waits::ForHub;
+        *self.lock() = Waits::Hub;
     }
 
     /// The answer is there for the client to take, and the next request for it to send.
     pub(super) fn answered(&self) {
-        *self.lock() = Waits::ForClient(Instant::now());
+        *self.lock() = Waits::Client(Instant::now());
     }
 
     /// Since when the hub waits longer than it has to.
     fn too_slow_since(&self) -> Option<Instant> {
         match *self.lock() {
-            Waits::ForClient(since) => since.checked_add(PATIENCE),
-            Waits::ForBody(since) => since.checked_add(BODY_PATIENCE),
-            Waits::ForHub => None,
+            Waits::Client(since) => since.checked_add(PATIENCE),
+            Waits::Body(since) => since.checked_add(BODY_PATIENCE),
+            Waits::Hub => None,
         }
     }
 
