@@ -168,7 +168,10 @@ async fn answer(stream: UnixStream, desk: &Desk, stop: CancellationToken) -> io:
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader.take(MAX_LINE));
     let mut line = String::new();
-    tokio::time::timeout(ASKED_WITHIN, reader.read_line(&mut line)).await??;
+    tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        asked = tokio::time::timeout(ASKED_WITHIN, reader.read_line(&mut line)) => asked??,
+    };
     let answered = match serde_json::from_str(&line) {
         Ok(Asked::AddKey { namespace }) => {
             match keys::make(desk.keeper.identities(), &namespace).await {
