@@ -17,6 +17,7 @@ pub(crate) struct Program {
 
 /// What the program can do: run the hub, keep its directory, or speak to a running one.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "made once, of the command line")]
 pub(crate) enum Command {
     /// Run the hub on a data directory.
     Up(Box<Up>),

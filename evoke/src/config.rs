@@ -191,22 +191,13 @@ impl Settings {
         {
             wrong.push(SettingError::MetricsExposed(address));
         }
-        if up.log_size < MIN_LOG_SIZE {
-            wrong.push(SettingError::TooSmall("--log-size", MIN_LOG_SIZE));
-        }
-        if up.sandbox_memory.is_some_and(|megabytes| megabytes < MIN_SANDBOX_MEMORY) {
-            wrong.push(SettingError::TooSmall("--sandbox-memory", MIN_SANDBOX_MEMORY));
-        }
         if let Some(file) = up.apply.as_ref().filter(|file| !file.is_file()) {
             wrong.push(SettingError::NoManifest(file.clone()));
-        }
-        if up.drain_within < MIN_DRAIN {
-            wrong.push(SettingError::TooSmall("--drain-within", MIN_DRAIN));
         }
         if let Err(error) = EnvFilter::try_new(&up.log_level) {
             wrong.push(SettingError::LogLevel(up.log_level.clone(), error));
         }
-        caps(up, &mut wrong);
+        bounds(up, &mut wrong);
         let traces = traces(up, &mut wrong);
         if let Some(file) = &up.seal_key_file
             && let Err(error) = Seal::of_file(file)
@@ -243,7 +234,16 @@ impl Settings {
     }
 }
 
-fn caps(up: &Up, wrong: &mut Vec<SettingError>) {
+fn bounds(up: &Up, wrong: &mut Vec<SettingError>) {
+    if up.log_size < MIN_LOG_SIZE {
+        wrong.push(SettingError::TooSmall("--log-size", MIN_LOG_SIZE));
+    }
+    if up.sandbox_memory.is_some_and(|megabytes| megabytes < MIN_SANDBOX_MEMORY) {
+        wrong.push(SettingError::TooSmall("--sandbox-memory", MIN_SANDBOX_MEMORY));
+    }
+    if up.drain_within < MIN_DRAIN {
+        wrong.push(SettingError::TooSmall("--drain-within", MIN_DRAIN));
+    }
     if up.disk_budget.is_some_and(|megabytes| megabytes < MIN_DISK_BUDGET) {
         wrong.push(SettingError::TooSmall("--disk-budget", MIN_DISK_BUDGET));
     }

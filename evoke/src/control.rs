@@ -172,30 +172,7 @@ async fn answer(stream: UnixStream, desk: &Desk, stop: CancellationToken) -> io:
         () = stop.cancelled() => return Ok(()),
         asked = tokio::time::timeout(ASKED_WITHIN, reader.read_line(&mut line)) => asked??,
     };
-    let answered = match serde_json::from_str(&line) {
-        Ok(Asked::AddKey { namespace }) => {
-            match keys::make(desk.keeper.identities(), &namespace).await {
-                Ok(key) => Answered::Key(key),
-                Err(error) => Answered::Refused(error.to_string()),
-            }
-        }
-        Ok(Asked::RotateKey { namespace }) => {
-            match keys::replace(desk.keeper.identities(), &namespace).await {
-                Ok(key) => Answered::Key(key),
-                Err(error) => Answered::Refused(error.to_string()),
-            }
-        }
-        Ok(Asked::ListKeys) => match keys::names(desk.keeper.identities()).await {
-            Ok(names) => Answered::Names(names),
-            Err(error) => Answered::Refused(error.to_string()),
-        },
-        Ok(Asked::Limits(change)) => match limits::apply(desk.keeper.as_ref(), change).await {
-            Ok(own) => Answered::Limits(own),
-            Err(error) => Answered::Refused(error.to_string()),
-        },
-        Ok(Asked::Backup) => Answered::Copy,
-        Err(error) => Answered::Refused(error.to_string()),
-    };
+    let answered = decide(&line, desk).await;
     let mut text = serde_json::to_string(&answered).map_err(io::Error::other)?;
     text.push('\n');
     writer.write_all(text.as_bytes()).await?;
@@ -204,4 +181,24 @@ async fn answer(stream: UnixStream, desk: &Desk, stop: CancellationToken) -> io:
     }
     let stream = reader.into_inner().into_inner().reunite(writer).map_err(io::Error::other)?;
     desk.source.send(stream.into_std()?, stop).await
+}
+
+/// Does what the line asks for, but for sending a copy.
+async fn decide(line: &str, desk: &Desk) -> Answered {
+    let identities = desk.keeper.identities();
+    let answered = match serde_json::from_str(line) {
+        Ok(Asked::AddKey { namespace }) => {
+            keys::make(identities, &namespace).await.map(Answered::Key)
+        }
+        Ok(Asked::RotateKey { namespace }) => {
+            keys::replace(identities, &namespace).await.map(Answered::Key)
+        }
+        Ok(Asked::ListKeys) => keys::names(identities).await.map(Answered::Names),
+        Ok(Asked::Limits(change)) => {
+            limits::apply(desk.keeper.as_ref(), change).await.map(Answered::Limits)
+        }
+        Ok(Asked::Backup) => Ok(Answered::Copy),
+        Err(error) => return Answered::Refused(error.to_string()),
+    };
+    answered.unwrap_or_else(|error| Answered::Refused(error.to_string()))
 }

@@ -55,13 +55,7 @@ impl Parts {
         let log = open_log(directory).await?;
         let sandbox_api = Arc::new(SandboxApi::default());
         let (stores, driver) = tokio::try_join!(
-            async {
-                let reserve = Reserve::open(&directory.join(disk::RESERVE), disk::RESERVE_BYTES)?;
-                let (code, dev) = (&settings.code_store, settings.dev_keys);
-                let (key, reserve) = (settings.seal_key_file.as_deref(), Arc::new(reserve));
-                let stores = Stores::open(directory, code, dev, key, Some(reserve));
-                stores.await.map_err(Failure::from)
-            },
+            open_stores(settings, directory),
             open_driver(settings, directory, Arc::clone(&sandbox_api)),
         )?;
         let invoker = open_invoker(settings, driver, &stores).await?;
@@ -103,12 +97,7 @@ impl Parts {
             build: env!("CARGO_PKG_VERSION").to_owned(),
         });
         hub.answer_from(Arc::new(engine.clone()));
-        let exporter = settings.traces.clone().map(Exporter::start).transpose()?;
-        if let Some(exporter) = &exporter {
-            let tracer = Tracer::new(Arc::clone(exporter) as _, settings.trace_ratio);
-            engine.trace_with(tracer.clone());
-            invocations.trace_with(tracer);
-        }
+        let exporter = start_traces(settings, &engine, &invocations)?;
         hub.measure_host(Arc::new(Program::new(directory.path(), exporter.clone())));
         Ok(Self {
             stores,
@@ -122,6 +111,28 @@ impl Parts {
             exporter,
         })
     }
+}
+
+async fn open_stores(settings: &Settings, directory: &Directory) -> Result<Stores, Failure> {
+    let reserve = Reserve::open(&directory.join(disk::RESERVE), disk::RESERVE_BYTES)?;
+    let (code, dev) = (&settings.code_store, settings.dev_keys);
+    let (key, reserve) = (settings.seal_key_file.as_deref(), Arc::new(reserve));
+    Ok(Stores::open(directory, code, dev, key, Some(reserve)).await?)
+}
+
+/// The way to a collector of traces, where one is set.
+fn start_traces(
+    settings: &Settings,
+    engine: &Engine,
+    invocations: &Invocations,
+) -> Result<Option<Arc<Exporter>>, Failure> {
+    let exporter = settings.traces.clone().map(Exporter::start).transpose()?;
+    if let Some(exporter) = &exporter {
+        let tracer = Tracer::new(Arc::clone(exporter) as _, settings.trace_ratio);
+        engine.trace_with(tracer.clone());
+        invocations.trace_with(tracer);
+    }
+    Ok(exporter)
 }
 
 fn config_of(settings: &Settings) -> evoke_controller::Config {

@@ -183,14 +183,19 @@ async fn drain(parts: &Parts, server: &Server, stop: &CancellationToken, tasks: 
         reserve.end();
     }
     parts.invoker.shutdown(Duration::from_secs(1)).await;
+    keep_the_last(parts).await;
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// Records that are staged become durable, spans that wait are sent.
+async fn keep_the_last(parts: &Parts) {
     if let Err(error) = parts.stores.activations.flush().await {
         tracing::error!(%error, "the last activation records may be lost");
     }
     if let Some(exporter) = &parts.exporter {
         exporter.end(SPANS_WITHIN).await;
     }
-    tasks.close();
-    tasks.wait().await;
 }
 
 async fn expire(

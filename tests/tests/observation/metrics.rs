@@ -59,6 +59,55 @@ fn sum(lines: &Lines, begin: &str) -> f64 {
     lines.iter().filter(|(series, _)| series.starts_with(begin)).map(|(_, value)| value).sum()
 }
 
+/// Four events of which one is dead in the end, one that comes twice, and a run.
+async fn happen(caller: &Caller) -> Done {
+    node(caller, "echo", ECHO).await?;
+    node(caller, "fails", "function main() { return { error: 'no' } }").await?;
+    trigger(caller, "t", &json!({}), &["echo"], &Value::Null).await?;
+    let policy = json!({"attempts": 2, "backoffMs": 1});
+    trigger(caller, "u", &json!({}), &["fails"], &policy).await?;
+    for number in 0..3 {
+        caller.post("triggers/t", &json!({ "n": number })).await?;
+    }
+    caller.post("triggers/u", &json!({})).await?;
+    caller.post("actions/echo", &json!({})).await?;
+    let keyed = || Ask::new("POST", "triggers/t").json(&json!({})).header("idempotency-key", "k");
+    caller.good(keyed()).await?;
+    caller.good(keyed()).await?;
+    records_when(caller, "echo", 5).await.map(drop)
+}
+
+async fn operators_see_all(operator: &Caller, lines: &Lines) -> Done {
+    let (all, text) = scrape(operator).await?;
+    for (series, value) in lines {
+        if !series.contains("_seconds") && !series.contains("evoke_rule_lag") {
+            assert_eq!(all.get(series), Some(value), "{series}: an operator sees all\n{text}");
+        }
+    }
+    assert_eq!(sum(&all, "evoke_runs_total{"), 7.0);
+    assert!(value(&all, "evoke_runs_total{start=\"cold\"}") >= 2.0);
+    let cold = value(&all, "evoke_runs_total{start=\"cold\"}");
+    assert_eq!(value(&all, "evoke_cold_start_seconds_count"), cold);
+    for series in [
+        "evoke_log_appends_total{result=\"durable\"}",
+        "evoke_log_records_total",
+        "evoke_log_written_bytes_total",
+        "evoke_log_sync_seconds_count",
+        "evoke_log_segments",
+        "evoke_log_bytes",
+        "evoke_pool_memory_limit_bytes",
+        "evoke_disk_free_bytes",
+        "evoke_store_bytes{store=\"log\"}",
+        "evoke_http_requests_total{route=\"triggers\",method=\"POST\",status=\"202\"}",
+        "evoke_http_request_duration_seconds_count{route=\"triggers\"}",
+        "process_resident_memory_bytes",
+        "process_open_fds",
+    ] {
+        assert!(value(&all, series) > 0.0, "{series}\n{text}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn events_are_counted_from_acceptance_to_their_end() -> Done {
     let mut place = Place::new()?;
@@ -69,21 +118,7 @@ async fn events_are_counted_from_acceptance_to_their_end() -> Done {
     let other = place.caller_with(&String::from_utf8_lossy(&other.stdout));
     let operator = Caller { address, authorization: None };
 
-    node(&caller, "echo", ECHO).await?;
-    node(&caller, "fails", "function main() { return { error: 'no' } }").await?;
-    trigger(&caller, "t", &json!({}), &["echo"], &Value::Null).await?;
-    let policy = json!({"attempts": 2, "backoffMs": 1});
-    trigger(&caller, "u", &json!({}), &["fails"], &policy).await?;
-    for number in 0..3 {
-        caller.post("triggers/t", &json!({ "n": number })).await?;
-    }
-    caller.post("triggers/u", &json!({})).await?;
-    caller.post("actions/echo", &json!({})).await?;
-    let keyed = || Ask::new("POST", "triggers/t").json(&json!({})).header("idempotency-key", "k");
-    caller.good(keyed()).await?;
-    caller.good(keyed()).await?;
-    records_when(&caller, "echo", 5).await?;
-
+    happen(&caller).await?;
     let guest = "namespace=\"guest\"";
     let lines = until("the dead letter's number", SOON, async || {
         let (lines, text) = scrape(&caller).await?;
@@ -120,33 +155,7 @@ async fn events_are_counted_from_acceptance_to_their_end() -> Done {
     assert!(!text.contains("guest") && !text.contains("evoke_log_"), "{text}");
     assert!(theirs.len() < lines.len());
 
-    let (all, text) = scrape(&operator).await?;
-    for (series, value) in &lines {
-        if !series.contains("_seconds") && !series.contains("evoke_rule_lag") {
-            assert_eq!(all.get(series), Some(value), "{series}: an operator sees all\n{text}");
-        }
-    }
-    assert_eq!(sum(&all, "evoke_runs_total{"), 7.0);
-    assert!(value(&all, "evoke_runs_total{start=\"cold\"}") >= 2.0);
-    let cold = value(&all, "evoke_runs_total{start=\"cold\"}");
-    assert_eq!(value(&all, "evoke_cold_start_seconds_count"), cold);
-    for series in [
-        "evoke_log_appends_total{result=\"durable\"}",
-        "evoke_log_records_total",
-        "evoke_log_written_bytes_total",
-        "evoke_log_sync_seconds_count",
-        "evoke_log_segments",
-        "evoke_log_bytes",
-        "evoke_pool_memory_limit_bytes",
-        "evoke_disk_free_bytes",
-        "evoke_store_bytes{store=\"log\"}",
-        "evoke_http_requests_total{route=\"triggers\",method=\"POST\",status=\"202\"}",
-        "evoke_http_request_duration_seconds_count{route=\"triggers\"}",
-        "process_resident_memory_bytes",
-        "process_open_fds",
-    ] {
-        assert!(value(&all, series) > 0.0, "{series}\n{text}");
-    }
+    operators_see_all(&operator, &lines).await?;
     let refused = operator.send(Ask::new("GET", "/api/v1/namespaces/_/actions")).await?;
     assert_eq!(refused.status, 404, "operators are shown metrics and nothing else");
     assert_eq!(caller.nobody().send(Ask::new("GET", "/metrics")).await?.status, 401);

@@ -27,8 +27,7 @@ async fn furnish(caller: &Caller) -> Done {
     let secret = |key: &str, value: &str| json!({"key": key, "value": value, "secret": true});
     let shared = json!({"parameters": [secret("shared", SECRETS[1])]});
     caller.put("packages/p", &shared).await?;
-    let mut environment = secret("KEY", SECRETS[3]);
-    environment["init"] = json!(true);
+    let environment = json!({"key": "KEY", "value": SECRETS[3], "secret": true, "init": true});
     let body = json!({
         "exec": {"kind": "nodejs:default", "code": COUNTS},
         "parameters": [secret("token", SECRETS[0]), environment, {"key": "plain", "value": "open"}],
@@ -52,13 +51,13 @@ fn has_all(result: &Value, with_trigger: bool) {
 }
 
 fn parameter<'a>(entity: &'a Value, key: &str) -> &'a Value {
-    let all = entity["parameters"].as_array().into_iter().flatten();
-    all.into_iter().find(|one| one["key"] == key).unwrap_or(&Value::Null)
+    let mut all = entity.get("parameters").and_then(Value::as_array).into_iter().flatten();
+    all.find(|one| one.get("key") == Some(&json!(key))).unwrap_or(&Value::Null)
 }
 
 async fn result_of(caller: &Caller) -> Result<Value, FaultError> {
     let reply = call(caller, "p/counts", &json!({})).await?;
-    Ok(reply.json()["response"]["result"].clone())
+    Ok(reply.json().pointer("/response/result").cloned().unwrap_or_default())
 }
 
 #[tokio::test]

@@ -99,7 +99,8 @@ async fn take(
         StatusCode::SERVICE_UNAVAILABLE
     } else {
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let spans = body["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().cloned();
+        let spans = body.pointer("/resourceSpans/0/scopeSpans/0/spans");
+        let spans = spans.and_then(Value::as_array).cloned();
         kept.spans.extend(spans.unwrap_or_default());
         kept.headers.extend(key);
         StatusCode::OK

@@ -17,7 +17,7 @@ use evoke_tests::{
     fault::error::FaultError,
     fixture::{self, Expected},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Done, ends};
 
