@@ -41,7 +41,7 @@ fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
 #[test]
 fn every_mistake_is_told_whatever_its_source() {
     let text = "log-size = 'much'\nnetwork = 'all'\nlog-agee = 3\ninsecure = 'perhaps'\n";
-    let told = told_by(&["--listen", "nowhere", "--sandbox-memory", "-3x"], Some(text));
+    let told = told_by(&["--listen", "nowhere", "--sandbox-memory=3x"], Some(text));
     let all = told.mistakes.join("\n");
     for part in [
         "invalid value 'nowhere' for '--listen <HOST:PORT>'",

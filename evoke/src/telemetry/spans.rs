@@ -263,7 +263,7 @@ mod tests {
     fn a_header_is_read_and_not_shown() {
         let header: Header = "api-key = s3cret".parse().unwrap();
         assert!(!format!("{header:?}").contains("s3cret"));
-        for bad in ["x", "a b=c", "a=\n"] {
+        for bad in ["x", "a b=c", "a=b\nc"] {
             assert!(bad.parse::<Header>().is_err(), "{bad:?}");
         }
     }
