@@ -46,10 +46,10 @@ pub(crate) fn judge_run(frame: Frame<'_>) -> (Outcome, Option<u64>) {
     }
 }
 
-/// Size of a result as OpenWhisk counts it: characters of UTF-16, as its strings are made of them. Of
-/// one that was cut only the bytes are known.
+/// Size of a result as OpenWhisk counts it: characters of UTF-16, as its strings are made of them; of
+/// one that is cut, bytes.
 fn size(kept: &[u8], length: u64) -> u64 {
-    if kept.is_ascii() || kept.len() as u64 != length {
+    if kept.is_ascii() || length > MAX_RESULT_BYTES as u64 {
         return length;
     }
     let units = |byte: u8| match byte {

@@ -2,10 +2,14 @@
 //!
 //! ```text
 //! in place of the data   magic "EvErased", crc of the rest u32, time ms u64, bytes of the note u16,
-//!                        the note, as much as there is room for, zeros; of short data zeros alone
+//!                        the note, as much as there is room for, zeros; of short data the magic, again
+//!                        and again
 //! record of ERASED       time ms u64, bytes of the note u16, the note,
 //!                        each position: partition u16, offset u64
 //! ```
+//!
+//! Zeros are never a stone: a tail that was torn off is zeros too. Of data shorter than the magic, a stone
+//! cannot be told from damage; no record of an event is that short.
 //!
 //! The chain vouches for heads only, so that it holds after an erasure; that somebody erased a
 //! record, and when, is vouched for by the record that says so.
@@ -50,10 +54,10 @@ impl Erasure {
     /// What stands in the place of `len` bytes.
     #[must_use]
     pub fn stone(&self, len: usize) -> Vec<u8> {
-        let mut stone = vec![0; len];
         if len < HEAD_LEN {
-            return stone;
+            return MAGIC.into_iter().cycle().take(len).collect();
         }
+        let mut stone = vec![0; len];
         let end = self.note.floor_char_boundary(MAX_NOTE.min(len - HEAD_LEN));
         let note = self.note.as_bytes().get(..end).unwrap_or_default();
         let size = u16::try_from(note.len()).unwrap_or(u16::MAX);
@@ -73,8 +77,9 @@ impl Erasure {
     #[must_use]
     pub fn read(data: &[u8]) -> Option<Self> {
         if data.len() < HEAD_LEN {
-            let blank = !data.is_empty() && data.iter().all(|byte| *byte == 0);
-            return blank.then(Self::default);
+            let is_stone =
+                data.len() >= MAGIC.len() && data.iter().eq(MAGIC.iter().cycle().take(data.len()));
+            return is_stone.then(Self::default);
         }
         let mut fields = Fields(data);
         if fields.array() != MAGIC || fields.u32() != crc32c::crc32c(fields.0) {
@@ -123,7 +128,7 @@ mod tests {
     #[test]
     fn a_stone_of_any_length_is_read_and_nothing_else_is() {
         let erasure = Erasure { time_ms: 77, note: "guest é".to_owned() };
-        for len in 1..80 {
+        for len in MAGIC.len()..80 {
             let stone = erasure.stone(len);
             let read = Erasure::read(&stone).unwrap();
             assert!(erasure.note.starts_with(&read.note), "{len}");
@@ -136,8 +141,12 @@ mod tests {
             assert_eq!(Erasure::read(&stone), None, "bit {bit}");
             stone[bit / 8] ^= 1 << (bit % 8);
         }
-        assert_eq!(Erasure::read(&[0; 60]), None, "a long stretch of zeros is damage");
-        assert_eq!(Erasure::read(&[]), None);
+        for len in 0..80 {
+            assert_eq!(Erasure::read(&vec![0; len]), None, "zeros are a torn tail, or damage");
+        }
+        for len in 0..MAGIC.len() {
+            assert_eq!(Erasure::read(&erasure.stone(len)), None, "too short to tell from damage");
+        }
     }
 
     #[test]
