@@ -64,8 +64,13 @@ pub(crate) fn run(told: &Key) -> Result<ExitCode, Box<dyn std::error::Error>> {
             Key::List { data } => list(&open(data)?).await?.join("\n"),
             Key::Limits(told) => limits::change(&open(&told.data)?, told).await?,
         })
-    })?;
-    writeln!(io::stdout(), "{shown}")?;
+    });
+    match shown {
+        Ok(shown) => writeln!(io::stdout(), "{shown}")?,
+        // The directory's errors have exit codes of their own.
+        Err(KeyError::Directory(error)) => return Err(error.into()),
+        Err(error) => return Err(error.into()),
+    }
     Ok(ExitCode::SUCCESS)
 }
 

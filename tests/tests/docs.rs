@@ -25,7 +25,6 @@ const UNPLAYED: &[(&str, &str)] = &[
     ("docs/couchdb.md", "needs a server of CouchDB: tests/feeds.rs, tests/feed_actions.rs"),
     ("docs/feed-cases.md", "a table, which tests/tidy.rs holds to the tests that it names"),
     ("docs/kafka.md", "needs a broker: tests/feeds.rs"),
-    ("docs/limits.md", "tests/limits.rs runs its examples"),
     ("docs/metrics.md", "tests/observation.rs runs its examples"),
     ("docs/openwhisk-feeds.md", "OpenWhisk's own clients: tests/feed_actions.rs"),
     ("docs/operating.md", "tests/operation.rs runs its examples"),

@@ -64,7 +64,7 @@ async fn happen(caller: &Caller) -> Done {
     node(caller, "echo", ECHO).await?;
     node(caller, "fails", "function main() { return { error: 'no' } }").await?;
     trigger(caller, "t", &json!({}), &["echo"], &Value::Null).await?;
-    let policy = json!({"attempts": 2, "backoffMs": 1});
+    let policy = json!({"attempts": 2, "backoffMs": 10});
     trigger(caller, "u", &json!({}), &["fails"], &policy).await?;
     for number in 0..3 {
         caller.post("triggers/t", &json!({ "n": number })).await?;

@@ -14,12 +14,13 @@ use tokio::process::Command;
 
 use super::Done;
 
-/// Indented lines of a page, a command each; one that ends with a backslash goes on.
+/// Indented lines of a page outside its fences, a command each; one that ends with a backslash goes on.
 fn commands(page: &str) -> Result<Vec<String>, FaultError> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
-    let (mut all, mut open) = (Vec::<String>::new(), false);
+    let (mut all, mut open, mut fenced) = (Vec::<String>::new(), false, false);
     for line in fs::read_to_string(path)?.lines() {
-        let Some(line) = line.strip_prefix("    ") else {
+        fenced ^= line.starts_with("```");
+        let Some(line) = line.strip_prefix("    ").filter(|_| !fenced) else {
             open = false;
             continue;
         };

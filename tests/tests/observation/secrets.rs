@@ -202,8 +202,10 @@ async fn a_manifest_marks_what_is_secret() -> Done {
         let reply = call(&caller, "p/counts", &json!({})).await?.json();
         assert_eq!(reply["response"]["result"]["action"], json!(secret.len()), "{reply}");
     }
-    let exported = place.run(&["export", "--data", "DATA"]).await?;
-    let said = String::from_utf8_lossy(&exported.stdout).into_owned();
+    let folder = place.room().join("exported");
+    let exported = place.run(&["export", &folder.display().to_string(), "--data", "DATA"]).await?;
+    assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+    let said = fs::read_to_string(folder.join("manifest.yaml"))?;
     assert!(said.contains("secret: true") && !said.contains("s3cret"), "{said}");
     hub.stop().await?;
     assert_eq!(holding(place.data(), b"s3cret"), Vec::<std::path::PathBuf>::new());
