@@ -15,7 +15,7 @@ mod memory;
 #[path = "faults/syncs.rs"]
 mod syncs;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use evoke_tests::{
     e2e::{
@@ -50,17 +50,20 @@ async fn accept(caller: &Caller, accepted: &mut u64, ballast: usize) -> Done {
 
 /// Numbers of the events that ran, in order.
 async fn numbers(caller: &Caller) -> Result<Vec<u64>, FaultError> {
-    let (mut numbers, mut skip) = (Vec::new(), 0);
+    // A record that comes between two pages moves the last of the one into the other.
+    let (mut by_id, mut skip) = (BTreeMap::new(), 0);
     loop {
         let path = format!("activations?docs=true&limit=200&skip={skip}&name=number");
         let Value::Array(page) = caller.get(&path).await? else { break };
         let number = |run: &Value| run.pointer("/response/result/number")?.as_u64();
-        numbers.extend(page.iter().filter_map(number));
+        by_id
+            .extend(page.iter().filter_map(|run| Some((text(run, "/activationId"), number(run)?))));
         skip += page.len();
         if page.len() < 200 {
             break;
         }
     }
+    let mut numbers: Vec<_> = by_id.into_values().collect();
     numbers.sort_unstable();
     Ok(numbers)
 }

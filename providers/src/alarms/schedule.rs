@@ -3,6 +3,8 @@
 //! A schedule's ticks are fixed instants, so nothing drifts. What was dealt with is a high mark
 //! on them: a tick at or below it never fires again, whatever the clock does.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::cron::Cron;
@@ -157,10 +159,11 @@ impl Schedule {
         if let Some(mark) = self.rewound(mark, now_ms) {
             return Next::Fire(Vec::new(), mark);
         }
-        match self.tick_after(mark.until_ms) {
+        let schedule = self.reckoned(mark);
+        match schedule.tick_after(mark.until_ms) {
             None => Next::Finished,
             Some(first) if first > now_ms => Next::Wait(first),
-            Some(first) => self.fire(first, mark, now_ms),
+            Some(first) => schedule.fire(first, mark, now_ms),
         }
     }
 
@@ -171,7 +174,22 @@ impl Schedule {
         if self.has_fired_all(mark) || self.rewound(mark, now_ms).is_some() {
             return now_ms;
         }
-        self.tick_after(mark.until_ms).unwrap_or(now_ms)
+        self.reckoned(mark).tick_after(mark.until_ms).unwrap_or(now_ms)
+    }
+
+    /// The schedule as it is by a clock that was set back before the grid's anchor: the clock was
+    /// wrong when the anchor was taken of it, so the grid goes on on both sides of it. A start that
+    /// was asked for is waited for.
+    fn reckoned(&self, mark: Mark) -> Cow<'_, Self> {
+        let Rhythm::Every { anchor_ms, period_ms } = self.rhythm else {
+            return Cow::Borrowed(self);
+        };
+        if mark.rewinds == 0 || self.start_ms.is_some() || mark.until_ms >= anchor_ms {
+            return Cow::Borrowed(self);
+        }
+        let earlier_ms = (anchor_ms - mark.until_ms) / period_ms * period_ms;
+        let rhythm = Rhythm::Every { anchor_ms: anchor_ms - earlier_ms, period_ms };
+        Cow::Owned(Self { rhythm, ..self.clone() })
     }
 
     /// Whether `maxTriggers` is reached.

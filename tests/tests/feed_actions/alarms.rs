@@ -36,7 +36,7 @@ async fn c1_c11_alarms_fire_with_what_was_stored_and_go_when_they_are_told_to() 
         steps.push(("triggers", "create", json!({"name": trigger})));
         steps.push(("rules", "create", rule));
     }
-    let date = soon_ms(2_500);
+    let date = soon_ms(15_000);
     for (trigger, deletion) in [("stays", "false"), ("goes", "true"), ("all", "rules")] {
         let asked = json!({"date": date, "deleteAfterFire": deletion,
             "trigger_payload": {"of": trigger}});
@@ -71,7 +71,7 @@ async fn f23_what_is_to_go_after_its_tick_stays_while_that_is_a_dead_letter() ->
     let place = Place::new()?;
     let (hub, caller) = place.start().await?;
     node(&caller, "fails", "function main() { return { error: 'not today' }; }").await?;
-    let asked = json!({"date": soon_ms(1_000), "deleteAfterFire": "rules"});
+    let asked = json!({"date": soon_ms(10_000), "deleteAfterFire": "rules"});
     client::call(
         &place,
         &[
