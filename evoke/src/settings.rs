@@ -177,12 +177,11 @@ fn from_environment(argument: &Arg) -> Option<Given> {
 fn read(argument: &Arg, setting: &Setting, values: &[OsString]) -> Result<(), String> {
     let alone = Command::new("up").no_binary_name(true).arg(plain(argument));
     if setting.is_switch {
-        let command = Command::new("up");
-        for value in values {
-            let parsed = BoolishValueParser::new().parse_ref(&command, Some(argument), value);
-            parsed.map_err(|error| sentence(&error))?;
-        }
-        return Ok(());
+        let wrong = values.iter().find(|value| boolean(value).is_none());
+        return wrong.map_or(Ok(()), |value| {
+            let value = value.to_string_lossy();
+            Err(format!("invalid value '{value}' for '--{}': true or false wanted", setting.name))
+        });
     }
     match alone.try_get_matches_from(words(setting, values)) {
         Ok(_) => Ok(()),
@@ -207,8 +206,11 @@ fn words(setting: &Setting, values: &[OsString]) -> Vec<OsString> {
 }
 
 fn is_yes(value: &OsStr) -> bool {
-    let parser = BoolishValueParser::new();
-    parser.parse_ref(&Command::new("up"), None, value).unwrap_or(false)
+    boolean(value).unwrap_or(false)
+}
+
+fn boolean(value: &OsStr) -> Option<bool> {
+    BoolishValueParser::new().parse_ref(&Command::new("up"), None, value).ok()
 }
 
 /// What clap says, without its frame.

@@ -49,7 +49,7 @@ fn every_mistake_is_told_whatever_its_source() {
         "evoke.toml:1: invalid value 'much' for '--log-size <MB>'",
         "evoke.toml:2: invalid value 'all' for '--network <WHICH>'",
         "evoke.toml:3: there is no setting `log-agee`; is `log-age` meant?",
-        "evoke.toml:4: ",
+        "evoke.toml:4: invalid value 'perhaps' for '--insecure': true or false wanted",
     ] {
         assert!(all.contains(part), "`{part}` is not told:\n{all}");
     }
