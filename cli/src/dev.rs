@@ -17,6 +17,7 @@ use crate::{
     error::CliError,
     follow::{Follow, follow},
     hub::Hub,
+    options::HubOptions,
     output::{Output, Tone},
     time::{clock, now_ms},
 };
@@ -71,6 +72,20 @@ pub(crate) async fn run(hub: &Hub, dev: Dev, output: &mut Output) -> Result<(), 
             Err(CliError::Closed) => Ok(()),
             ended => ended,
         },
+    }
+}
+
+/// The hub, once it answers: one that starts meanwhile says only then where it listens.
+pub(crate) async fn reached(options: &HubOptions, output: &mut Output) -> Result<Hub, CliError> {
+    let mut is_told = false;
+    loop {
+        let hub = Hub::find(options)?;
+        let Err(error @ CliError::Unreachable(_)) = hub.about().await else { return Ok(hub) };
+        if !is_told {
+            line(output, Tone::Bad, "waiting", &error.to_string())?;
+            is_told = true;
+        }
+        tokio::time::sleep(RETRY).await;
     }
 }
 

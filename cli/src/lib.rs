@@ -165,7 +165,10 @@ impl Command {
             Self::Rule(on) => on.command.run(&hub, output).await,
             Self::Feed(on) => on.command.run(&hub, output).await,
             Self::Apply(on) => apply::run(&hub, &on.command, output).await,
-            Self::Dev(on) => dev::run(&hub, on.command, output).await,
+            Self::Dev(on) => {
+                let hub = dev::reached(&on.hub, output).await?;
+                dev::run(&hub, on.command, output).await
+            }
             Self::Export(on) => export::run(&hub, &on.command, output).await,
             Self::Activation(on) => on.command.run(&hub, output).await,
             Self::Event(on) => on.command.run(&hub, output).await,

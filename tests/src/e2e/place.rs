@@ -5,17 +5,23 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Output, Stdio},
+    time::Duration,
 };
 
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::{
+    process::Command,
+    time::{sleep, timeout},
+};
 
-use super::caller::Caller;
+use super::{caller::Caller, wait::SOON};
 use crate::fault::{
     error::FaultError,
     hub::{Hub, Launch},
 };
 
+/// Pause between looks for a file.
+const LOOK: Duration = Duration::from_millis(5);
 /// Lines of the hub's log that a failing test shows.
 const LOG_LINES: usize = 30;
 
@@ -48,6 +54,18 @@ impl Place {
     pub async fn start(&self) -> Result<(Hub, Caller), FaultError> {
         let mut hub = self.launch.start()?;
         hub.ready().await?;
+        // Commands find the hub by it; it is written right after the hub says that it is ready.
+        let address = self.data().join("address");
+        let there = timeout(SOON, async {
+            while !address.exists() {
+                sleep(LOOK).await;
+            }
+        });
+        there.await.map_err(|_elapsed| FaultError::TimedOut {
+            what: "the address file",
+            limit: SOON,
+            state: "none".to_owned(),
+        })?;
         Ok((hub, self.caller()?))
     }
 
