@@ -191,7 +191,8 @@ impl SegmentLog {
             measures: Measures::default(),
             view: Mutex::new(view),
             cold: Semaphore::new(COLD_READS),
-            dropping: Semaphore::new(1),
+            // What a crash left unsaid is said before anything else is erased or dropped.
+            dropping: Semaphore::new(usize::from(erasing.is_none())),
             _lock: lock,
         });
         let (housekeeper, keeper) = Housekeeper::start(Arc::clone(&shared))?;

@@ -50,11 +50,8 @@ impl Erasing {
         }
     }
 
-    /// Makes it certain, together with what an earlier one that failed has left.
-    fn begin(mut self, dir: &Dir) -> io::Result<Self> {
-        if let Some(left) = Self::left(dir)? {
-            self.positions.extend(left.positions);
-        }
+    /// Makes it certain; nothing else may be left.
+    fn begin(self, dir: &Dir) -> io::Result<Self> {
         dir.replace(NAME, &serde_json::to_vec(&self).map_err(io::Error::other)?)?;
         Ok(self)
     }
@@ -121,7 +118,8 @@ fn overwrite_in(
     file.sync_data()
 }
 
-/// Says again what the start has overwritten again; a thread waits until that is durable.
+/// Says again what the start has overwritten again; a thread waits until that is durable, and lets
+/// others erase and drop from then on.
 pub(super) fn complete(shared: Arc<Shared>, erasing: &Erasing) -> io::Result<JoinHandle<()>> {
     let batch = Prepared::unchecked(erasing.append());
     let (token, answer) = oneshot::channel();
@@ -131,6 +129,7 @@ pub(super) fn complete(shared: Arc<Shared>, erasing: &Erasing) -> io::Result<Joi
         if said && let Err(error) = Erasing::forget(&shared.dir) {
             tracing::warn!(%error, "an erasure is completed again at the next start");
         }
+        shared.dropping.add_permits(1);
     })
 }
 
@@ -145,6 +144,12 @@ impl SegmentLog {
         let Ok(_one) = self.shared.dropping.acquire().await else {
             return Err(AppendError::Closed.into());
         };
+        // One that failed half way has its file still, and goes first.
+        let left = self.cold(|shared| Erasing::left(&shared.dir)).await.map_err(refused)?;
+        if let Some(left) = left {
+            self.append(left.append()).await?;
+            self.take_out(left).await?;
+        }
         for part in positions.chunks(MOST) {
             let erasing = Erasing { erasure: erasure.clone(), positions: part.to_vec() };
             self.erase_part(erasing).await?;
@@ -163,6 +168,11 @@ impl SegmentLog {
             }
             return Err(error.into());
         }
+        self.take_out(erasing).await
+    }
+
+    /// Overwrites what was said to be erased; then nothing is left to be completed.
+    async fn take_out(&self, erasing: Erasing) -> Result<(), EraseError> {
         let newest = erasing.positions.iter().map(|at| at.offset).max();
         self.cold(move |shared| {
             erasing.overwrite(&shared.dir, shared.identity.marker)?;

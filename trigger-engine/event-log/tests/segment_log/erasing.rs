@@ -83,6 +83,34 @@ async fn an_erasure_that_a_crash_cut_short_is_completed() {
 }
 
 #[tokio::test]
+async fn an_erasure_that_failed_half_way_is_completed_by_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    fill(&log, 20).await;
+    // As the failure left it, while the log is open.
+    let places = (0..5).map(|offset| format!(r#"{{"partition":3,"offset":{offset}}}"#));
+    let left = format!(
+        r#"{{"erasure":{{"time_ms":9,"note":"guest"}},"positions":[{}]}}"#,
+        places.collect::<Vec<_>>().join(",")
+    );
+    fs::write(dir.path().join("erasing.json"), left).unwrap();
+    let own = Erasure { time_ms: 10, note: "other".to_owned() };
+    log.erase(&[Position { partition: 3, offset: 19 }], &own).await.unwrap();
+    assert!(!dir.path().join("erasing.json").exists(), "said and done");
+    let items = read_all(&log).await;
+    let notes = items.iter().filter_map(|item| match item {
+        Item::Erased(erased) => Some((erased.position.offset, erased.erasure.note.as_str())),
+        Item::Record(_) | Item::Unreadable(_) | Item::Lost(_) => None,
+    });
+    let mut expected: Vec<_> = (0..5).map(|offset| (offset, "guest")).collect();
+    expected.push((19, "other"));
+    assert_eq!(notes.collect::<Vec<_>>(), expected, "each by whom it was");
+    log.close().await.unwrap();
+    drop(log);
+    assert!(verify(dir.path()).unwrap().is_good());
+}
+
+#[tokio::test]
 async fn who_erases_without_saying_so_is_found_out() {
     let dir = tempfile::tempdir().unwrap();
     let (log, _) = open(dir.path());

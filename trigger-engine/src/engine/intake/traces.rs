@@ -2,7 +2,7 @@
 
 use evoke_schemas::{
     LogUid, Namespace,
-    trace::{Span, SpanId, SpanKind, SpanValue, Tracer, now_ns},
+    trace::{EventTrace, Span, SpanId, SpanKind, SpanValue, Tracer, now_ns},
 };
 
 use crate::{
@@ -84,16 +84,7 @@ impl Traced {
         attributes.push(("evoke.event.duplicate", accepted.duplicate.into()));
         let rules: usize = accepted.triggers.iter().map(|trigger| trigger.rules.len()).sum();
         attributes.push(("evoke.rules", (rules as u64).into()));
-        self.tracer.take(Span {
-            context: trace.accept,
-            parent: trace.parent,
-            name: "accept",
-            kind: self.kind(),
-            start_ns: self.begun_ns,
-            end_ns,
-            attributes,
-            failure: None,
-        });
+        self.taken(&trace, end_ns, attributes, None);
         let Some((start_ns, end_ns)) = append.filter(|_| !accepted.duplicate) else { return };
         self.tracer.take(Span {
             context: trace.accept.at(SpanId::derive("append", &[&trace.accept.span.0])),
@@ -110,6 +101,17 @@ impl Traced {
     fn refused(&self, event: &TracedEvent, error: &IngestError, end_ns: u64) {
         let seed = SpanId::fresh();
         let trace = self.tracer.begin(event.traceparent.as_deref(), "refused", &[&seed.0]);
+        self.taken(&trace, end_ns, event.attributes(), Some(error.to_string()));
+    }
+
+    /// The span of an event's acceptance, or of its refusal.
+    fn taken(
+        &self,
+        trace: &EventTrace,
+        end_ns: u64,
+        attributes: Vec<(&'static str, SpanValue)>,
+        failure: Option<String>,
+    ) {
         self.tracer.take(Span {
             context: trace.accept,
             parent: trace.parent,
@@ -117,8 +119,8 @@ impl Traced {
             kind: self.kind(),
             start_ns: self.begun_ns,
             end_ns,
-            attributes: event.attributes(),
-            failure: Some(error.to_string()),
+            attributes,
+            failure,
         });
     }
 
