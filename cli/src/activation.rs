@@ -17,6 +17,9 @@ use crate::{
     time::{clock, date, moment},
 };
 
+/// Newest records among which `--last` looks for a run: as many as one answer has.
+const LOOKED_AT: u64 = 200;
+
 /// What to do with activations.
 #[derive(Debug, Subcommand)]
 pub enum ActivationCommand {
@@ -58,7 +61,7 @@ pub struct List {
 pub struct Which {
     /// Its id.
     id: Option<String>,
-    /// The newest one.
+    /// The newest one; triggers' own records, which say only that they fired, do not count.
     #[arg(long)]
     last: bool,
 }
@@ -124,12 +127,13 @@ impl Which {
         if let Some(id) = self.id {
             return Ok(id);
         }
-        let newest = hub.ask(get(&["activations"]).query("limit", 1)).await?;
-        let id = newest.get(0).map(|newest| text(newest, "activationId")).unwrap_or_default();
-        if id.is_empty() {
-            return Err(CliError::NotFound("there is no activation yet".to_owned()));
+        let newest = hub.ask(get(&["activations"]).query("limit", LOOKED_AT)).await?;
+        let newest = newest.as_array().map(Vec::as_slice).unwrap_or_default();
+        let run = newest.iter().find(|record| !is_trigger(record)).or(newest.first());
+        match run.map(|record| text(record, "activationId")) {
+            Some(id) if !id.is_empty() => Ok(id.to_owned()),
+            _ => Err(CliError::NotFound("there is no activation yet".to_owned())),
         }
-        Ok(id.to_owned())
     }
 }
 

@@ -95,19 +95,19 @@ fn list(output: &mut Output, letters: &Value) -> Result<(), CliError> {
 
 impl Which {
     async fn act(self, hub: &Hub, output: &mut Output, action: &str) -> Result<(), CliError> {
-        let (path, body, what) = match (&self.id, &self.rule) {
-            (Some(id), _) => {
-                (vec!["deadletters", id], json!({ "action": action }), format!("dead letter {id}"))
-            }
-            (None, rule) => {
-                let rule = rule.clone().unwrap_or_default();
-                let what = format!("dead letters of rule {rule}");
-                (vec!["deadletters"], json!({"action": action, "rule": rule}), what)
-            }
+        let (path, body) = match (&self.id, &self.rule) {
+            (Some(id), _) => (vec!["deadletters", id], json!({ "action": action })),
+            (None, rule) => (vec!["deadletters"], json!({"action": action, "rule": rule})),
         };
         let done = hub.ask(post(&path).body(body)).await?;
+        let what = match (&self.id, number(&done, "count").unwrap_or(0)) {
+            (Some(id), _) => format!("dead letter {id}"),
+            (None, 1) => format!("1 dead letter of rule {}", self.rule.unwrap_or_default()),
+            (None, count) => {
+                format!("{count} dead letters of rule {}", self.rule.unwrap_or_default())
+            }
+        };
         let verb = if action == "replay" { "replayed" } else { "discarded" };
-        let count = number(&done, "count").map(|count| format!("{count} ")).unwrap_or_default();
-        output.value_or_line(&done, &format!("ok: {verb} {count}{what}"))
+        output.value_or_line(&done, &format!("ok: {verb} {what}"))
     }
 }

@@ -17,7 +17,6 @@ pub(crate) struct Program {
 
 /// What the program can do: run the hub, keep its directory, or speak to a running one.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "made once, of the command line")]
 pub(crate) enum Command {
     /// Run the hub on a data directory.
     Up(Box<Up>),
@@ -72,6 +71,10 @@ const SHOW_HELP: &str = "\
 Examples:
   evoke config show
   evoke config show --config /etc/evoke/evoke.toml";
+const KINDS_HELP: &str = "\
+Examples:
+  evoke config runtimes > runtimes.json
+  evoke up --runtimes runtimes.json";
 const KEY_HELP: &str = "\
 Examples:
   evoke key add shop
@@ -87,6 +90,7 @@ const LIMITS_HELP: &str = "\
 Examples:
   evoke key limits shop
   evoke key limits shop --code 10MB --entities 500
+  evoke key limits shop --kinds nodejs:20,python:3
   evoke key limits shop --reset";
 const RESEAL_HELP: &str = "\
 Examples:
@@ -139,6 +143,9 @@ pub(crate) struct Up {
     /// Memory for all sandboxes together, in MB; default: three fifths of the machine's.
     #[arg(long, value_name = "MB", env = "EVOKE_SANDBOX_MEMORY")]
     pub(crate) sandbox_memory: Option<u64>,
+    /// JSON file of the kinds that functions can be of, in the place of the built-in ones.
+    #[arg(long, value_name = "FILE", env = "EVOKE_RUNTIMES")]
+    pub(crate) runtimes: Option<PathBuf>,
     /// Most bytes of the event log on disk, in MB; past it intake answers 429.
     #[arg(long, value_name = "MB", env = "EVOKE_LOG_SIZE", default_value_t = 20_480)]
     pub(crate) log_size: u64,
@@ -236,6 +243,9 @@ pub(crate) enum Config {
     /// Print each setting and where it comes from, as a file that could be given.
     #[command(after_help = SHOW_HELP)]
     Show(Box<Up>),
+    /// Print the built-in kinds of functions, as a file that can be changed and given by --runtimes.
+    #[command(after_help = KINDS_HELP)]
+    Runtimes,
 }
 
 /// `evoke backup`

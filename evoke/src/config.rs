@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use evoke_invoker::{Manifest, ManifestError};
 use evoke_sandbox::Cidr;
 use evoke_schemas::{NamespaceLimits, namespace_limits::CapError};
 use evoke_store::{Seal, SealError};
@@ -43,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) sandbox: evoke_sandbox::Config,
     /// Memory for all sandboxes together, where set. Unit: MB.
     pub(crate) sandbox_memory: Option<u64>,
+    /// Kinds in the place of the built-in ones, where set.
+    pub(crate) runtimes: Option<PathBuf>,
     /// Budget of the event log. Unit: bytes.
     pub(crate) log_bytes: u64,
     /// How long events are kept.
@@ -89,6 +92,9 @@ pub(crate) enum SettingError {
     /// A key of secrets that cannot be used.
     #[error("--seal-key-file {0}: {1}")]
     Seal(PathBuf, SealError),
+    /// Kinds that cannot be read.
+    #[error("--runtimes {0}: {1}")]
+    Runtimes(PathBuf, ManifestError),
     /// A network that cannot be read.
     #[error("--allow-network: {0}")]
     Network(#[from] evoke_sandbox::ParseCidrError),
@@ -164,6 +170,7 @@ impl SettingError {
             },
             Self::NoManifest(_) => &["apply"],
             Self::Seal(..) => &["seal-key-file"],
+            Self::Runtimes(..) => &["runtimes"],
             Self::Collector(_) => &["otlp-endpoint"],
             Self::Header(_) => &["otlp-header"],
             Self::Ratio(_) => &["trace-ratio"],
@@ -191,19 +198,12 @@ impl Settings {
         {
             wrong.push(SettingError::MetricsExposed(address));
         }
-        if let Some(file) = up.apply.as_ref().filter(|file| !file.is_file()) {
-            wrong.push(SettingError::NoManifest(file.clone()));
-        }
         if let Err(error) = EnvFilter::try_new(&up.log_level) {
             wrong.push(SettingError::LogLevel(up.log_level.clone(), error));
         }
         bounds(up, &mut wrong);
         let traces = traces(up, &mut wrong);
-        if let Some(file) = &up.seal_key_file
-            && let Err(error) = Seal::of_file(file)
-        {
-            wrong.push(SettingError::Seal(file.clone(), error));
-        }
+        files(up, &mut wrong);
         let sandbox = sandboxes(up, &mut wrong);
         if !wrong.is_empty() {
             return Err(wrong);
@@ -218,6 +218,7 @@ impl Settings {
             seal_key_file: up.seal_key_file.clone(),
             sandbox,
             sandbox_memory: up.sandbox_memory,
+            runtimes: up.runtimes.clone(),
             log_bytes: up.log_size << 20,
             log_age: Duration::from_secs(up.log_age.saturating_mul(3_600)),
             activation_age: Duration::from_secs(up.activation_age.saturating_mul(3_600)),
@@ -252,6 +253,23 @@ fn bounds(up: &Up, wrong: &mut Vec<SettingError>) {
     }
     if let Err(caps) = up.limits.limits().check() {
         wrong.extend(caps.into_iter().map(SettingError::from));
+    }
+}
+
+/// Files that are read later on.
+fn files(up: &Up, wrong: &mut Vec<SettingError>) {
+    if let Some(file) = up.apply.as_ref().filter(|file| !file.is_file()) {
+        wrong.push(SettingError::NoManifest(file.clone()));
+    }
+    if let Some(file) = &up.seal_key_file
+        && let Err(error) = Seal::of_file(file)
+    {
+        wrong.push(SettingError::Seal(file.clone(), error));
+    }
+    if let Some(file) = &up.runtimes
+        && let Err(error) = Manifest::of_file(file)
+    {
+        wrong.push(SettingError::Runtimes(file.clone(), error));
     }
 }
 

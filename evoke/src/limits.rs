@@ -1,6 +1,6 @@
 //! Caps of namespaces: as flags of `up` for all, as `evoke key limits` for one.
 
-use std::{io, path::PathBuf};
+use std::{collections::BTreeSet, io, path::PathBuf};
 
 use clap::Args;
 use evoke_schemas::{ByteSize, Namespace, NamespaceLimits, NamespaceOverrides};
@@ -55,6 +55,9 @@ pub(crate) struct ForOne {
     /// Most runs under way at once, each in a sandbox.
     #[arg(long, value_name = "COUNT")]
     sandboxes: Option<u64>,
+    /// The only kinds that its actions may be of, such as nodejs:20,python:3.
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = kind)]
+    kinds: Option<Vec<String>>,
     /// Take all back that is set, before what is set by the other flags.
     #[arg(long)]
     reset: bool,
@@ -114,6 +117,7 @@ impl ForOne {
                 entities: self.entities,
                 undelivered: bytes(self.undelivered),
                 sandboxes: self.sandboxes,
+                kinds: self.kinds.as_ref().map(|kinds| kinds.iter().cloned().collect()),
             },
             reset: self.reset,
         }
@@ -155,13 +159,31 @@ pub(crate) async fn apply(
         return Err(KeyError::Missing(name));
     }
     let former = keeper.identities().overrides(&namespace);
-    let base = if change.reset { NamespaceOverrides::default() } else { former };
-    let own = base.changed(&change.set);
+    let base = if change.reset { NamespaceOverrides::default() } else { former.clone() };
+    let own = base.changed(change.set);
     own.check().map_err(KeyError::Caps)?;
     if own != former {
-        keeper.keep(&namespace, own).await?;
+        keeper.keep(&namespace, own.clone()).await?;
     }
     Ok(own)
+}
+
+/// A kind as the manifest of runtimes names it.
+fn kind(text: &str) -> Result<String, String> {
+    let kind = text.trim().to_lowercase();
+    match kind.split_once(':') {
+        Some((family, version)) if !family.is_empty() && !["", "default"].contains(&version) => {
+            Ok(kind)
+        }
+        _ => {
+            Err("a kind is a family and a version, such as nodejs:20; `evoke runtimes` lists them"
+                .to_owned())
+        }
+    }
+}
+
+fn joined(kinds: &BTreeSet<String>) -> String {
+    kinds.iter().map(String::as_str).collect::<Vec<_>>().join(",")
 }
 
 /// A line for each cap of its own, or one that says that there is none.
@@ -178,8 +200,10 @@ fn shown(namespace: &str, own: &NamespaceOverrides) -> String {
         let value = if bytes { ByteSize(value).to_string() } else { value.to_string() };
         format!("{cap:<12} {value}")
     };
+    let kinds = own.kinds.as_ref();
     let own = limits.all().into_iter().filter(|(cap, ..)| is_set(cap));
-    let lines: Vec<String> = own.map(line).collect();
+    let mut lines: Vec<String> = own.map(line).collect();
+    lines.extend(kinds.map(|kinds| format!("{:<12} {}", "kinds", joined(kinds))));
     match lines.is_empty() {
         true => format!("{namespace} has the caps of all namespaces"),
         false => lines.join("\n"),

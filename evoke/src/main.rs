@@ -27,9 +27,10 @@ use std::{
 };
 
 use clap::{ArgMatches, FromArgMatches as _};
+use evoke_invoker::Manifest;
 
 use crate::{
-    args::{Command, Log, Program},
+    args::{Command, Config, Log, Program},
     settings::Told,
 };
 
@@ -63,6 +64,7 @@ fn run(matches: &ArgMatches) -> Done {
     }
     if let Some((which, matches)) =
         matches.subcommand_matches("config").and_then(|it| it.subcommand())
+        && which != "runtimes"
     {
         return show_settings(&settings::told(matches)?, which == "show");
     }
@@ -76,6 +78,10 @@ fn run(matches: &ArgMatches) -> Done {
             Ok(ExitCode::SUCCESS)
         }
         Command::Client(command) => Ok(evoke_cli::run(command)),
+        Command::Config(Config::Runtimes) => {
+            write!(io::stdout(), "{}", Manifest::BUILT_IN)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Up(_) | Command::Config(_) => Ok(ExitCode::from(USAGE)),
     }
 }

@@ -189,6 +189,7 @@ async fn open_invoker(
 ) -> Result<Invoker, Failure> {
     let config = evoke_invoker::Config {
         memory_mb: settings.sandbox_memory,
+        manifest: settings.runtimes.clone(),
         ..evoke_invoker::Config::default()
     };
     let code = Arc::new(StoredCode::new(Arc::clone(&stores.code)));

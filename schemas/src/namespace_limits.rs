@@ -1,5 +1,7 @@
 //! What one namespace may use: its caps, their defaults and bounds, and what is set for it alone.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -23,7 +25,7 @@ pub struct NamespaceLimits {
 }
 
 /// What is set for one namespace; the rest is as for all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NamespaceOverrides {
     /// Unit: bytes.
@@ -41,6 +43,9 @@ pub struct NamespaceOverrides {
     /// How many.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sandboxes: Option<u64>,
+    /// The only kinds that an action may be made or changed to be of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kinds: Option<BTreeSet<String>>,
 }
 
 /// A cap out of the bounds that hold for every namespace.
@@ -137,14 +142,23 @@ impl NamespaceOverrides {
 
     /// These with what is set in `newer` over them.
     #[must_use]
-    pub fn changed(self, newer: &Self) -> Self {
+    pub fn changed(self, newer: Self) -> Self {
         Self {
             code: newer.code.or(self.code),
             payload: newer.payload.or(self.payload),
             entities: newer.entities.or(self.entities),
             undelivered: newer.undelivered.or(self.undelivered),
             sandboxes: newer.sandboxes.or(self.sandboxes),
+            kinds: newer.kinds.or(self.kinds),
         }
+    }
+
+    /// Whether an action may be made of this kind.
+    ///
+    /// Source: spec 1.2, kind restriction.
+    #[must_use]
+    pub fn allows(&self, kind: &str) -> bool {
+        self.kinds.as_ref().is_none_or(|kinds| kinds.contains(kind))
     }
 }
 
@@ -170,7 +184,7 @@ mod tests {
         let limits = NamespaceLimits::default().with(&own);
         assert_eq!((limits.entities, limits.payload), (3, 1 << 20));
         let newer = NamespaceOverrides { sandboxes: Some(2), ..NamespaceOverrides::default() };
-        let both = own.changed(&newer);
+        let both = own.changed(newer);
         assert_eq!((both.entities, both.sandboxes), (Some(3), Some(2)));
         assert_eq!(serde_json::to_string(&both).unwrap(), r#"{"entities":3,"sandboxes":2}"#);
     }

@@ -3,12 +3,16 @@
 //! `errors/setup.json` is what is there before; `errors/catalogue.json` has a row for each way to an
 //! error. A member: `ask` (method and path), `body` (JSON; `{"$repeat": [text, n]}` is a long text) or `raw`,
 //! `contentType`, `accept`, `auth` (`none`, `wrong`, or the header itself); `status`, `error` (`…` at its
-//! end stands for any text), `cors`, `challenge`.
+//! end stands for any text), `cors`, `challenge`, `cap` of a 429. `while` names the state that the hub is in
+//! then: `full`, with one entity allowed, or `ending`.
+
+use std::fs;
 
 use evoke_tests::{
     e2e::{
         caller::{Ask, Caller, Reply},
         place::Place,
+        wait::{SOON, until},
     },
     fault::error::FaultError,
 };
@@ -18,7 +22,11 @@ use serde_json::{Value, json};
 const SETUP: &str = include_str!("errors/setup.json");
 const CATALOGUE: &str = include_str!("errors/catalogue.json");
 /// Fewest rows: a catalogue that lost some does not pass.
-const ROWS: usize = 120;
+const ROWS: usize = 135;
+/// In the code that the disk loses.
+const DAMAGED: &str = "damaged: true";
+/// Longer than the rows of a hub that ends take. Unit: seconds.
+const DRAIN_DELAY: &str = "60";
 const CHALLENGE: &str = "Basic realm=\"OpenWhisk secure realm\",charset=UTF-8";
 
 fn text<'a>(row: &'a Value, name: &str) -> Option<&'a str> {
@@ -92,7 +100,9 @@ fn wrong_with(row: &Value, reply: &Reply, namespace: &str) -> String {
     );
     want("content-type", "application/json", reply.header("content-type"));
     let members = body.as_object().map_or(0, serde_json::Map::len);
-    want("members of the body", "2", &members.to_string());
+    let cap = text(row, "cap");
+    want("members of the body", if cap.is_some() { "3" } else { "2" }, &members.to_string());
+    want("cap", cap.unwrap_or(""), body.get("cap").and_then(Value::as_str).unwrap_or(""));
     let cors = if row.get("cors").is_some() { "*" } else { "" };
     want("access-control-allow-origin", cors, reply.header("access-control-allow-origin"));
     let challenge = if row.get("challenge").is_some() { CHALLENGE } else { "" };
@@ -122,30 +132,88 @@ fn an_answer_that_differs_from_its_row_is_seen() {
     assert!(reply(404, "Gone: x", "").contains("access-control-allow-origin"));
 }
 
+/// What cannot be had by asking: code that the disk has lost, a kind that is not served any more, a
+/// kind that the namespace may not use.
+async fn damage(place: &mut Place) -> Result<(), FaultError> {
+    for folder in fs::read_dir(place.data().join("code"))? {
+        for file in fs::read_dir(folder?.path())? {
+            let path = file?.path();
+            if fs::read_to_string(&path)?.contains(DAMAGED) {
+                fs::write(&path, "another")?;
+            }
+        }
+    }
+    let built_in = place.run(&["config", "runtimes"]).await?.stdout;
+    let mut kinds: Value = serde_json::from_slice(&built_in).map_err(std::io::Error::other)?;
+    let old = kinds.pointer_mut("/families/nodejs/kinds/0").and_then(Value::as_object_mut);
+    let old = old.ok_or_else(|| std::io::Error::other("no kind to be deprecated"))?;
+    old.insert("deprecated".to_owned(), json!(true));
+    let file = place.room().join("runtimes.json");
+    fs::write(&file, kinds.to_string())?;
+    place.launch.environment.push(("EVOKE_RUNTIMES", file.into()));
+    place.launch.environment.push(("EVOKE_DRAIN_DELAY", DRAIN_DELAY.into()));
+    let kinds = ["key", "limits", "guest", "--kinds", "nodejs:18,nodejs:20", "--data", "DATA"];
+    limited(place, &kinds).await
+}
+
+async fn limited(place: &Place, words: &[&str]) -> Result<(), FaultError> {
+    let output = place.run(words).await?;
+    assert!(output.status.success(), "{words:?}: {output:?}");
+    Ok(())
+}
+
+/// The rows of one state of the hub, each asked and compared.
+async fn differences(
+    rows: &[Value],
+    state: Option<&str>,
+    place: &Place,
+) -> Result<String, FaultError> {
+    let own = place.caller()?;
+    let wrong = place.caller_with(&format!("nobody:{}", "k".repeat(64)));
+    let mut all = String::new();
+    let rows: Vec<&Value> = rows.iter().filter(|row| text(row, "while") == state).collect();
+    assert!(!rows.is_empty(), "no rows for {state:?}");
+    for row in rows {
+        let reply = caller(row, &own, &wrong).send(ask(row)).await?;
+        let differs = wrong_with(row, &reply, "guest");
+        if !differs.is_empty() {
+            all.push_str(&format!("\n{}{differs}", row.get("ask").unwrap_or(row)));
+        }
+    }
+    Ok(all)
+}
+
 #[tokio::test]
 async fn every_row_of_the_error_catalogue_is_answered_as_it_says() -> Result<(), FaultError> {
     let rows: Vec<Value> = serde_json::from_str(CATALOGUE).map_err(std::io::Error::other)?;
     let setup: Vec<(String, String, Value)> =
         serde_json::from_str(SETUP).map_err(std::io::Error::other)?;
     assert!(rows.len() >= ROWS, "{} rows", rows.len());
-    let place = Place::new()?;
+    let mut place = Place::new()?;
     let (hub, own) = place.start().await?;
     for (method, path, body) in setup {
         own.good(Ask::new(&method, &path).json(&body)).await?;
     }
-    let namespaces = own.get("/api/v1/namespaces").await?;
-    let namespace = namespaces.pointer("/0").and_then(Value::as_str).unwrap_or_default();
-    let wrong = place.caller_with(&format!("nobody:{}", "k".repeat(64)));
-    let mut all = String::new();
-    for row in &rows {
-        let reply = caller(row, &own, &wrong).send(ask(row)).await?;
-        let differs = wrong_with(row, &reply, namespace);
-        if !differs.is_empty() {
-            all.push_str(&format!("\n{}{differs}", row.get("ask").unwrap_or(row)));
-        }
-    }
-    assert!(all.is_empty(), "{all}");
+    assert_eq!(own.get("/api/v1/namespaces").await?, json!(["guest"]));
+    hub.stop().await?;
+    damage(&mut place).await?;
+    let (hub, own) = place.start().await?;
+    let mut all = differences(&rows, None, &place).await?;
     // Nothing of it has harmed the hub.
     own.get("actions/there").await?;
-    place.end(hub).await
+    let one = ["key", "limits", "guest", "--entities", "1", "--data", "DATA"];
+    limited(&place, &one).await?;
+    all.push_str(&differences(&rows, Some("full"), &place).await?);
+    hub.told_to_end()?;
+    until("/readyz to say no", SOON, async || {
+        let reply = own.nobody().send(Ask::new("GET", "/readyz")).await?;
+        Ok(if reply.status == 200 { Err(reply.text()) } else { Ok(()) })
+    })
+    .await?;
+    all.push_str(&differences(&rows, Some("ending"), &place).await?);
+    assert!(all.is_empty(), "{all}");
+    // It would answer on for as long as it was told to.
+    hub.kill().await?;
+    place.done();
+    Ok(())
 }

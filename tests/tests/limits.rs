@@ -250,3 +250,35 @@ async fn the_page_shows_what_happens_and_lists_every_cap() -> Done {
     place.done();
     Ok(())
 }
+
+#[tokio::test]
+async fn a_namespace_is_held_to_its_kinds_and_what_is_there_runs_on() -> Done {
+    let place = Place::new()?;
+    let (hub, caller) = place.start().await?;
+    node(&caller, "echo", ECHO).await?;
+    let wrong = run(&place, &["guest", "--kinds", "nodejs"]).await?;
+    let told = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(!wrong.status.success() && told.contains("evoke runtimes"), "{told}");
+    let line = "kinds        python:3.11,python:3.12";
+    assert_eq!(caps(&place, &["guest", "--kinds", "python:3.12,python:3.11"]).await?, line);
+    assert_eq!(text(&caller.get("limits").await?, "/allowedKinds/0"), "python:3.11");
+    let put = |kind: &str, code: &str, path: &str| {
+        let action = json!({"exec": {"kind": kind, "code": code}});
+        caller.send(Ask::new("PUT", path).json(&action))
+    };
+    let reply = put("nodejs:default", ECHO, "actions/echo?overwrite=true").await?;
+    let sentence =
+        "The supplied authentication is not authorized to access actions of kind 'nodejs:20'.";
+    assert_eq!((reply.status, reply.error().as_str()), (403, sentence));
+    assert_eq!(call(&caller, "echo", &json!({"a": 1})).await?.status, 200);
+    let code = "def main(args):\n    return args\n";
+    assert_eq!(put("python:default", code, "actions/snake").await?.status, 200);
+    // Another namespace may have what it likes.
+    let other = place.run(&["key", "add", "other", "--data", "DATA"]).await?.stdout;
+    let other = place.caller_with(&String::from_utf8_lossy(&other));
+    node(&other, "echo", ECHO).await?;
+    caps(&place, &["guest", "--reset"]).await?;
+    assert_eq!(caller.get("limits").await?.get("allowedKinds"), None);
+    node(&caller, "echo", ECHO).await?;
+    place.end(hub).await
+}

@@ -55,16 +55,16 @@ async fn make(
     }
     let path = wanted.path();
     let request = put(&path).body(body);
+    let status = if wanted.is_inactive { "inactive" } else { "active" };
     let request = match wanted.collection {
         Collection::Feeds => request,
+        Collection::Rules => request.query("overwrite", true).query("status", status),
         _ => request.query("overwrite", true),
     };
     let saved = hub.ask(request).await?;
-    if wanted.collection == Collection::Rules {
-        let status = if wanted.is_inactive { "inactive" } else { "active" };
-        if text(&saved, "status") != status {
-            hub.ask(post(&path).body(json!({ "status": status }))).await?;
-        }
+    // A hub of OpenWhisk makes every new rule active.
+    if wanted.collection == Collection::Rules && text(&saved, "status") != status {
+        hub.ask(post(&path).body(json!({ "status": status }))).await?;
     }
     let (Some(lifecycle), Some(feed)) = (lifecycle, &wanted.feed) else { return Ok(()) };
     let told =

@@ -353,6 +353,11 @@ async fn dead_letters_are_acted_upon_by_id_or_by_rule() {
         Script::new().post(&format!("{NS}/deadletters"), discard, reply(200, &json!({"count": 4})));
     let ended = run(&["deadletter", "discard", "--rule", "r"], script).await;
     assert_eq!(ended.out, "ok: discarded 4 dead letters of rule r\n");
+    let replay = json!({"action": "replay", "rule": "r"});
+    let script =
+        Script::new().post(&format!("{NS}/deadletters"), replay, reply(200, &json!({"count": 1})));
+    let ended = run(&["deadletter", "replay", "--rule", "r"], script).await;
+    assert_eq!(ended.out, "ok: replayed 1 dead letter of rule r\n");
 }
 
 #[tokio::test]
@@ -369,10 +374,11 @@ async fn a_replay_is_of_positions_or_times() {
 
 #[tokio::test]
 async fn logs_are_lines_and_the_last_activation_can_be_meant() {
-    let newest = json!([{"activationId": "ab"}]);
+    // The newest is a trigger's own: it has no end.
+    let newest = json!([{"activationId": "fired"}, {"activationId": "ab", "end": 1}]);
     let logs = json!({"logs": ["one", "two"]});
     let script = Script::new()
-        .get(&format!("{NS}/activations?limit=1"), reply(200, &newest))
+        .get(&format!("{NS}/activations?limit=200"), reply(200, &newest))
         .get(&format!("{NS}/activations/ab/logs"), reply(200, &logs));
     let ended = run(&["activation", "logs", "--last"], script).await;
     assert_eq!(ended.out, "one\ntwo\n");

@@ -147,6 +147,11 @@ impl Hub {
         self.parts.config.namespace.with(&self.parts.identities.overrides(namespace))
     }
 
+    /// Whether actions of a namespace may be of this kind.
+    pub(crate) fn allows_kind(&self, namespace: &Namespace, kind: &str) -> bool {
+        self.parts.identities.overrides(namespace).allows(kind)
+    }
+
     /// Most bytes of one event or invocation of a namespace.
     pub(crate) fn payload_bytes(&self, namespace: &Namespace) -> usize {
         usize::try_from(self.limits(namespace).payload).unwrap_or(usize::MAX)

@@ -8,9 +8,6 @@ use std::{collections::BTreeMap, path::Path};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// The built-in manifest.
-const BUILT_IN: &str = include_str!("../runtimes.json");
-
 /// The built-in launchers, by the name that a manifest uses: the files of `launchers/`.
 pub(crate) const LAUNCHERS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/launchers.rs"));
 
@@ -103,7 +100,7 @@ pub enum ManifestError {
         source: std::io::Error,
     },
     /// Not of the manifest's form.
-    #[error("the runtimes manifest is malformed")]
+    #[error("the runtimes manifest is malformed: {0}")]
     Malformed(#[from] serde_json::Error),
     /// A launcher that is neither built in nor an absolute path.
     #[error("unknown launcher `{name}` of `{family}` (built in: {known}; or an absolute path)")]
@@ -139,12 +136,23 @@ pub enum ManifestError {
 // === impl Manifest ===
 
 impl Manifest {
+    /// The built-in one as it is written.
+    pub const BUILT_IN: &str = include_str!("../runtimes.json");
+
     /// The built-in one.
     ///
     /// # Errors
     /// Never, as a test holds; the same as [`Manifest::parse`] all the same.
     pub fn built_in() -> Result<Self, ManifestError> {
-        Self::parse(BUILT_IN)
+        Self::parse(Self::BUILT_IN)
+    }
+
+    /// Reads the manifest in a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or the first thing that is wrong with it.
+    pub fn of_file(path: &Path) -> Result<Self, ManifestError> {
+        Self::parse(&crate::runtimes::read_text(path)?)
     }
 
     /// Reads a manifest.
@@ -281,7 +289,7 @@ mod tests {
     }
 
     fn check(change: impl FnOnce(&mut Value), wanted: &str) {
-        let mut value: Value = serde_json::from_str(BUILT_IN).unwrap();
+        let mut value: Value = serde_json::from_str(Manifest::BUILT_IN).unwrap();
         change(&mut value);
         let error = Manifest::parse(&value.to_string()).unwrap_err();
         assert!(error.to_string().contains(wanted), "{error}");

@@ -91,7 +91,7 @@ impl Runtimes {
     pub async fn discover(config: &Config) -> Result<Self, ManifestError> {
         let manifest = match &config.manifest {
             None => Manifest::built_in()?,
-            Some(path) => Manifest::parse(&read_text(path)?)?,
+            Some(path) => Manifest::of_file(path)?,
         };
         let candidates: BTreeSet<PathBuf> =
             manifest.kinds().flat_map(|(family, kind)| candidates(config, family, kind)).collect();
@@ -272,7 +272,7 @@ fn load_launcher(name: &str) -> Result<Launcher, ManifestError> {
     Ok(Launcher { file: file.into_owned(), content: read_text(path)?.into_bytes().into() })
 }
 
-fn read_text(path: &Path) -> Result<String, ManifestError> {
+pub(crate) fn read_text(path: &Path) -> Result<String, ManifestError> {
     std::fs::read_to_string(path)
         .map_err(|source| ManifestError::Read { path: path.display().to_string(), source })
 }

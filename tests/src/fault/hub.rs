@@ -239,6 +239,14 @@ impl Hub {
         Ok((both.0 << 10, both.1 << 10))
     }
 
+    /// Asks it to end and does not wait.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn told_to_end(&self) -> Result<(), FaultError> {
+        Ok(signal(self.pid, libc::SIGTERM)?)
+    }
+
     /// Asks it to stop and waits for a clean end.
     ///
     /// # Errors

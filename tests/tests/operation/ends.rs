@@ -12,7 +12,6 @@ use evoke_tests::{
     fault::error::FaultError,
 };
 use serde_json::{Value, json};
-use tokio::process::Command;
 
 use super::Done;
 
@@ -25,11 +24,6 @@ const BEGUN: &str = "async function main({ wait }) {
   await new Promise(done => setTimeout(done, wait));
   return { wait };
 }";
-
-async fn terminate(pid: u32) -> Done {
-    Command::new("kill").args(["-TERM", &pid.to_string()]).status().await?;
-    Ok(())
-}
 
 #[tokio::test]
 async fn a_hub_that_ends_is_unready_first_and_takes_what_still_comes() -> Done {
@@ -49,7 +43,7 @@ async fn a_hub_that_ends_is_unready_first_and_takes_what_still_comes() -> Done {
     caller.put("triggers/t", &json!({})).await?;
     node(&caller, "echo", "function main(args) { return args }").await?;
     trigger(&caller, "t", &json!({}), &["echo"], &Value::Null).await?;
-    terminate(hub.pid()).await?;
+    hub.told_to_end()?;
     assert_eq!(told()?, "STOPPING=1");
     let nobody = caller.nobody();
     until("/readyz to say no", SOON, async || {
@@ -87,7 +81,7 @@ async fn the_end_is_bounded_and_what_it_cuts_off_is_delivered_at_the_next_start(
         Ok(if begun == json!([]) { Err("it has not begun".to_owned()) } else { Ok(()) })
     })
     .await?;
-    terminate(hub.pid()).await?;
+    hub.told_to_end()?;
     let ended = tokio::time::timeout(Duration::from_secs(30), hub.ended()).await;
     let ended = ended.unwrap_or_else(|_| panic!("the end has no bound"))?;
     assert_eq!(ended.code(), Some(1), "an end that was cut off is told");

@@ -155,6 +155,11 @@ async fn put(
     let exec = wanted.exec.map(|exec| NewExec::of(exec, &hub.parts.manifest)).transpose()?;
     let asked = limits::Asked::of(wanted.limits)?;
     let removed = limits::names(wanted.del_annotations)?;
+    if let Some(exec) = &exec
+        && !hub.allows_kind(&name.namespace, exec.kind())
+    {
+        return Err(ApiError::Kind(exec.kind().to_owned()));
+    }
     let most = hub.limits(&name.namespace).code;
     exec.as_ref().map_or(Ok(()), |exec| exec.check_size(most))?;
     common.check_sizes()?;
@@ -170,7 +175,7 @@ async fn put(
     hub.check_open()?;
     let exec = match (exec, &before) {
         (Some(exec), _) => exec.keep(&*hub.parts.code).await?,
-        (None, Some(before)) => before.exec.clone(),
+        (None, Some(before)) => exec::still_served(&before.exec, &hub.parts.manifest)?,
         (None, None) => return Err(ApiError::Bad("exec undefined".to_owned())),
     };
     let annotations = annotations(before.as_ref(), &common, &removed, &exec.kind)?;

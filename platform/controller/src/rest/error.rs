@@ -68,6 +68,9 @@ pub enum ApiError {
     /// Somebody else's.
     #[error("The supplied authentication is not authorized to access '{0}'.")]
     Forbidden(String),
+    /// A kind that the namespace's actions may not be of.
+    #[error("The supplied authentication is not authorized to access actions of kind '{0}'.")]
+    Kind(String),
     /// Not there.
     #[error("The requested resource does not exist.")]
     Missing,
@@ -174,7 +177,7 @@ impl ApiError {
             | Self::NotInThisVersion(_) => StatusCode::BAD_REQUEST,
             Self::ContentType(_) | Self::CloudEventFormat(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Forbidden(_) | Self::Kind(_) => StatusCode::FORBIDDEN,
             Self::NoRoute | Self::Missing | Self::MissingNamed(_) | Self::RuleWithoutTrigger => {
                 StatusCode::NOT_FOUND
             }

@@ -1,6 +1,6 @@
 //! Namespaces and what they may use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::response::Response;
 use evoke_schemas::{Namespace, NamespaceLimits, limits::MAX_PARAMETER_BYTES};
@@ -37,6 +37,9 @@ struct Limits {
     min_action_concurrency: u64,
     max_action_concurrency: u64,
     max_action_instances: u64,
+    /// The only kinds that actions may be of; absent where all are allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allowed_kinds: Option<BTreeSet<String>>,
     /// Each cap of the namespace by its name.
     caps: BTreeMap<&'static str, Cap>,
 }
@@ -90,6 +93,7 @@ async fn limits(at: At) -> Result<Response, ApiError> {
         min_action_concurrency: ranges.concurrency.min,
         max_action_concurrency: ranges.concurrency.max,
         max_action_instances: own.sandboxes,
+        allowed_kinds: at.hub.identities().overrides(namespace).kinds,
         caps: caps(&at, namespace, &own).await?,
     }))
 }

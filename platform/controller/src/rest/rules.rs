@@ -20,7 +20,8 @@ use super::{
     at::At,
     entities::{self, Common, Listed},
     error::ApiError,
-    openapi::{Answer, Content, Operation, Routes, flag, page},
+    openapi::{Answer, Content, Operation, Routes, flag, page, query},
+    query::Query,
 };
 use crate::hub::Hub;
 
@@ -81,7 +82,14 @@ pub(super) fn routes() -> Routes {
                     .fails([404, 409]),
                 Operation::put("putRule", "Makes or changes a rule.", put)
                     .details("A new rule is active. Its annotation `delivery` is its policy.")
-                    .with([flag("overwrite", "Whether one that is there may be changed.")])
+                    .with([
+                        flag("overwrite", "Whether one that is there may be changed."),
+                        query(
+                            "status",
+                            "Status after it; without it a new rule is active, and another stays as it is.",
+                            json!({ "type": "string", "enum": ["active", "inactive"] }),
+                        ),
+                    ])
                     .takes::<Wanted>(json!({ "trigger": "/_/orders", "action": "/_/hello" }))
                     .gives::<One>("The rule as it is kept.")
                     .fails([404, 409, 429]),
@@ -114,6 +122,7 @@ async fn read(at: At) -> Result<Response, ApiError> {
 async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiError> {
     let name = at.own_entity()?;
     let overwrite = at.query.flag("overwrite")?;
+    let asked_status = queried_status(&at.query)?;
     let wanted: Wanted = at.object(&headers, content).await?;
     let mut common = wanted.common;
     let trigger = reference(wanted.trigger, &at)?;
@@ -145,7 +154,10 @@ async fn put(at: At, headers: HeaderMap, content: Body) -> Result<Response, ApiE
         namespace: name.namespace.clone(),
         name: name.name.clone(),
         uid: entities::uid(old.as_ref().map(|old| old.uid)),
-        status: status_after(&at.hub, old.as_ref()).await?,
+        status: match asked_status {
+            Some(status) => status,
+            None => status_after(&at.hub, old.as_ref()).await?,
+        },
         trigger_uid: linked.value.uid,
         version: common.next_version(old.as_ref().map(|old| old.version)),
         publish: common.publish.or(old.as_ref().map(|old| old.publish)).unwrap_or(false),
@@ -286,16 +298,24 @@ fn status(rule: &Rule, trigger: Option<&Trigger>) -> RuleStatus {
     }
 }
 
+fn state(text: &str) -> Result<RuleStatus, String> {
+    match text {
+        "active" => Ok(RuleStatus::Active),
+        "inactive" => Ok(RuleStatus::Inactive),
+        _ => Err(format!("{text} is not a recognized rule state")),
+    }
+}
+
+/// The status that a PUT asks for, so that a rule can be made that never was active.
+fn queried_status(query: &Query) -> Result<Option<RuleStatus>, ApiError> {
+    let Some(text) = query.get("status").filter(|text| !text.is_empty()) else { return Ok(None) };
+    state(&text).map(Some).map_err(|detail| ApiError::Query { name: "status", detail })
+}
+
 fn wanted_status(asked: Asked) -> Result<RuleStatus, ApiError> {
     match asked.status {
-        Some(Value::String(text)) => match text.as_str() {
-            "active" => Ok(RuleStatus::Active),
-            "inactive" => Ok(RuleStatus::Inactive),
-            _ => {
-                let text = format!("requirement failed: {text} is not a recognized rule state");
-                Err(ApiError::Malformed(text))
-            }
-        },
+        Some(Value::String(text)) => state(&text)
+            .map_err(|wrong| ApiError::Malformed(format!("requirement failed: {wrong}"))),
         Some(_) => Err(malformed("Expected a string for `status`")),
         None => Err(malformed("Object is missing required member 'status'")),
     }

@@ -185,11 +185,11 @@ impl Identities for EmbeddedIdentities {
     }
 
     fn overrides(&self, namespace: &Namespace) -> NamespaceOverrides {
-        self.known().overrides.get(namespace).copied().unwrap_or_default()
+        self.known().overrides.get(namespace).cloned().unwrap_or_default()
     }
 
     fn all_overrides(&self) -> Vec<(Namespace, NamespaceOverrides)> {
-        self.known().overrides.iter().map(|(name, own)| (name.clone(), *own)).collect()
+        self.known().overrides.iter().map(|(name, own)| (name.clone(), own.clone())).collect()
     }
 
     async fn set_overrides(
@@ -198,12 +198,13 @@ impl Identities for EmbeddedIdentities {
         own: NamespaceOverrides,
     ) -> Result<(), StoreError> {
         let (database, name) = (Arc::clone(&self.database), namespace.clone());
+        let text = serde_json::to_vec(&own).map_err(StoreError::failed)?;
+        let is_none = own == NamespaceOverrides::default();
         disk::blocking(move || {
-            let text = serde_json::to_vec(&own).map_err(StoreError::failed)?;
             let transaction = disk::begin_write(&database)?;
             {
                 let mut table = transaction.open_table(OVERRIDES)?;
-                if own == NamespaceOverrides::default() {
+                if is_none {
                     table.remove(name.as_str().as_bytes())?;
                 } else {
                     table.insert(name.as_str().as_bytes(), text.as_slice())?;
@@ -312,11 +313,11 @@ mod tests {
         let mine = Namespace::new("mine").unwrap();
         let own = NamespaceOverrides { entities: Some(3), ..NamespaceOverrides::default() };
         let open = || EmbeddedIdentities::open(&entities(folder.path())).unwrap();
-        open().set_overrides(&mine, own).await.unwrap();
+        open().set_overrides(&mine, own.clone()).await.unwrap();
         let again = open();
         assert_eq!(
             (again.overrides(&mine), again.all_overrides()),
-            (own, vec![(mine.clone(), own)])
+            (own.clone(), vec![(mine.clone(), own)])
         );
         again.set_overrides(&mine, NamespaceOverrides::default()).await.unwrap();
         drop(again);

@@ -69,6 +69,11 @@ impl NewExec {
         Ok(Self { kind: kind.kind.clone(), code, main })
     }
 
+    /// The kind, as the manifest names it.
+    pub(super) fn kind(&self) -> &str {
+        &self.kind
+    }
+
     /// Whether the code is small enough.
     pub(super) fn check_size(&self, most: u64) -> Result<(), ApiError> {
         let bytes = self.code.len();
@@ -84,6 +89,18 @@ impl NewExec {
         let binary = is_binary_code(&self.code);
         let code = store.put(Bytes::from(self.code)).await?;
         Ok(Exec { kind: self.kind, code, main: self.main, binary })
+    }
+}
+
+/// The former `exec` where its kind may still be run: an action of another may be read and deleted
+/// only.
+///
+/// # Errors
+/// That its kind is not served any more.
+pub(super) fn still_served(former: &Exec, manifest: &Manifest) -> Result<Exec, ApiError> {
+    match manifest.kind(&former.kind) {
+        Some((_, kind)) if kind.deprecated => Err(no_longer(&kind.kind)),
+        _ => Ok(former.clone()),
     }
 }
 

@@ -147,6 +147,27 @@ async fn a_rule_is_linked_to_one_life_of_its_trigger() {
 }
 
 #[tokio::test]
+async fn a_rule_can_be_made_that_never_was_active() {
+    let bench = Bench::new().await;
+    bench.set_up("PUT", "actions/a", json!({"exec": {"kind": "nodejs:20", "code": "x"}})).await;
+    bench.set_up("PUT", "triggers/t", json!({})).await;
+    let rule = json!({"trigger": "/_/t", "action": "/_/a"});
+    let put = async |query: &str| {
+        let path = format!("rules/r?overwrite=true{query}");
+        bench.guest("PUT", &path, Some(rule.clone())).await
+    };
+    let fire = async || bench.guest("POST", "triggers/t", Some(json!({}))).await.status.as_u16();
+    assert_eq!(put("&status=inactive").await.json()["status"], json!("inactive"));
+    assert_eq!(fire().await, 204);
+    assert_eq!(put("").await.json()["status"], json!("inactive"), "as it was");
+    assert_eq!(put("&status=active").await.json()["status"], json!("active"));
+    assert_eq!(fire().await, 202);
+    let sentence =
+        "The query parameter 'status' was malformed:\nasleep is not a recognized rule state";
+    assert_eq!(put("&status=asleep").await.error(), (400, sentence.to_owned()));
+}
+
+#[tokio::test]
 async fn rules_and_credentials_are_there_after_a_restart() {
     let bench = Bench::new().await;
     bench.set_up("PUT", "actions/a", json!({"exec": {"kind": "nodejs:20", "code": "x"}})).await;

@@ -77,6 +77,11 @@ fn requests() -> Vec<ApiError> {
         FeedRefused::Parameters(text(mistakes)).into(),
         CallRefused::Reserved.into(),
         ApiError::Forbidden(text("other/a")),
+        ApiError::Kind(text("python:3.12")),
+        ApiError::Bad(text(
+            "The 'nodejs:18' runtime is no longer supported. You may read and delete but not \
+             update or invoke this action.",
+        )),
     ]
 }
 
