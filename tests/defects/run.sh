@@ -28,7 +28,8 @@ fi
 
 # The copy is taken for a repository of nobody, so that git applies patches there by their paths.
 export GIT_CEILING_DIRECTORIES=${tree%/*}
-export CARGO_TARGET_DIR=$root/target/defects/build CARGO_INCREMENTAL=0
+# What a defect changes is a line: most of what was built for the one before it is of use.
+export CARGO_TARGET_DIR=$root/target/defects/build CARGO_INCREMENTAL=1
 
 # Cores and simulator, and nothing else of the tests, so that a build is short.
 mkdir -p "$tree"
