@@ -31,7 +31,19 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Parts of the table.
+const PARTS: [&str; 6] = ["idle", "calls", "deliveries", "ingest", "feeds", "restart"];
+/// What this is told.
+const USAGE: &str = "usage: bench [--evoke PROGRAM] [--dir DIR] [--only idle|calls|deliveries|ingest|feeds|restart]";
+
 async fn bench(arguments: &[String]) -> io::Result<()> {
+    let known = |pair: &[String]| {
+        let name = pair.first().map_or("", String::as_str);
+        pair.len() == 2 && ["--evoke", "--dir", "--only"].contains(&name)
+    };
+    if !arguments.chunks(2).all(known) {
+        return Err(io::Error::other(USAGE));
+    }
     let value = |name: &str| {
         let place = arguments.iter().position(|word| word == name)?;
         arguments.get(place + 1).cloned()
@@ -40,6 +52,9 @@ async fn bench(arguments: &[String]) -> io::Result<()> {
     let program = std::fs::canonicalize(&program)?;
     let parent = PathBuf::from(value("--dir").unwrap_or_else(|| "target".into()));
     let only = value("--only").unwrap_or_default();
+    if !only.is_empty() && !PARTS.contains(&only.as_str()) {
+        return Err(io::Error::other(USAGE));
+    }
     let wanted = |word: &str| only.is_empty() || only == word;
     let mut rows = Vec::new();
     if wanted("idle") {
