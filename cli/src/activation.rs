@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand};
+use evoke_schemas::limits::MAX_LIST;
 use serde_json::Value;
 
 use crate::{
@@ -16,9 +17,6 @@ use crate::{
     parameters::value_of,
     time::{clock, date, moment},
 };
-
-/// Newest records among which `--last` looks for a run: as many as one answer has.
-const LOOKED_AT: u64 = 200;
 
 /// What to do with activations.
 #[derive(Debug, Subcommand)]
@@ -61,7 +59,7 @@ pub struct List {
 pub struct Which {
     /// Its id.
     id: Option<String>,
-    /// The newest one; triggers' own records, which say only that they fired, do not count.
+    /// The newest one; a trigger's own record, which says only that it fired, where there is no other.
     #[arg(long)]
     last: bool,
 }
@@ -127,7 +125,7 @@ impl Which {
         if let Some(id) = self.id {
             return Ok(id);
         }
-        let newest = hub.ask(get(&["activations"]).query("limit", LOOKED_AT)).await?;
+        let newest = hub.ask(get(&["activations"]).query("limit", MAX_LIST)).await?;
         let newest = newest.as_array().map(Vec::as_slice).unwrap_or_default();
         let run = newest.iter().find(|record| !is_trigger(record)).or(newest.first());
         match run.map(|record| text(record, "activationId")) {

@@ -90,7 +90,7 @@ const LIMITS_HELP: &str = "\
 Examples:
   evoke key limits shop
   evoke key limits shop --code 10MB --entities 500
-  evoke key limits shop --kinds nodejs:20,python:3
+  evoke key limits shop --kinds nodejs:20,python:3.11
   evoke key limits shop --reset";
 const RESEAL_HELP: &str = "\
 Examples:

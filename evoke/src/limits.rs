@@ -55,7 +55,7 @@ pub(crate) struct ForOne {
     /// Most runs under way at once, each in a sandbox.
     #[arg(long, value_name = "COUNT")]
     sandboxes: Option<u64>,
-    /// The only kinds that its actions may be of, such as nodejs:20,python:3.
+    /// The only kinds that its actions may be of, such as nodejs:20,python:3.11.
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = kind)]
     kinds: Option<Vec<String>>,
     /// Take all back that is set, before what is set by the other flags.
