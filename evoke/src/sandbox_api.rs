@@ -1,4 +1,4 @@
-//! The API inside each sandbox: the same router on a listener of the sandbox's own loopback.
+//! The API inside each sandbox: the same API on a listener of the sandbox's own loopback.
 
 use std::{net::TcpListener, sync::OnceLock};
 

@@ -4,13 +4,11 @@ mod guest_body;
 mod guests;
 mod unstalled;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use hyper::service::Service as _;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use evoke_controller::Api;
+use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -44,10 +42,10 @@ const MAX_HEADERS: usize = 128;
 /// Wait after a refused accept, when the process has no more file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// Serves one router on many listeners.
+/// Serves one API on many listeners.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
-    router: axum::Router,
+    api: Api,
     connections: TaskTracker,
     /// Connections of the API at once; more wait to be accepted.
     most: usize,
@@ -65,6 +63,14 @@ pub(crate) enum Share {
     Operators,
 }
 
+/// How a connection ends that the hub ends.
+enum End {
+    /// When the request under way is answered.
+    Finished,
+    /// At once.
+    Broken,
+}
+
 /// The API's own listener, ready to be served.
 ///
 /// # Errors
@@ -80,14 +86,14 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 impl Server {
     /// A server of at most so many connections, that ends with `stop`.
     #[must_use]
-    pub(crate) fn new(router: axum::Router, most: usize, stop: CancellationToken) -> Self {
-        Self { router, connections: TaskTracker::new(), most, stop }
+    pub(crate) fn new(api: Api, most: usize, stop: CancellationToken) -> Self {
+        Self { api, connections: TaskTracker::new(), most, stop }
     }
 
-    /// A server of another router, with which it ends.
+    /// A server of another API, with which it ends.
     #[must_use]
-    pub(crate) fn with(&self, router: axum::Router) -> Self {
-        Self { router, ..self.clone() }
+    pub(crate) fn with(&self, api: Api) -> Self {
+        Self { api, ..self.clone() }
     }
 
     /// Accepts until `until` or the whole server ends; requests under way are finished.
@@ -177,29 +183,34 @@ impl Server {
             .max_buf_size(MAX_HEAD_BYTES)
             .max_headers(MAX_HEADERS)
             .half_close(false);
-        let router = TowerToHyperService::new(self.router.clone());
         let guest = &seat.guest;
-        let service = hyper::service::service_fn(|request: hyper::Request<_>| {
+        let service = hyper::service::service_fn(async |request: hyper::Request<_>| {
             let request = request.map(|body| GuestBody::new(body, Arc::clone(guest)));
-            let answer = router.call(request);
-            async move {
-                let answer = answer.await;
-                guest.answered();
-                answer
-            }
+            let answer = self.api.answer(request).await;
+            guest.answered();
+            Ok::<_, Infallible>(answer)
         });
         let connection = http.serve_connection(TokioIo::new(Unstalled::new(stream)), service);
         tokio::pin!(connection);
+        // Looked at when one of them happens, not at each turn of each request.
+        let mut ends: FuturesUnordered<_> = [
+            self.stop.cancelled().map(|()| End::Finished).boxed(),
+            until.cancelled().map(|()| End::Broken).boxed(),
+            guest.leave.cancelled().map(|()| End::Broken).boxed(),
+        ]
+        .into_iter()
+        .collect();
         let ended = tokio::select! {
-            // A stop ends a listener too; requests under way are finished all the same.
             biased;
             ended = connection.as_mut() => ended,
-            () = self.stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-            () = until.cancelled() => return,
-            () = guest.leave.cancelled() => return,
+            Some(end) = ends.next() => match end {
+                // A stop ends a listener too; requests under way are finished all the same.
+                End::Finished => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+                End::Broken => return,
+            },
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection broke off");

@@ -3,7 +3,7 @@
 use std::{future::Future, process::ExitCode, sync::Arc, time::Duration};
 
 use evoke_cli::Output;
-use evoke_controller::{delete_ended, operator_router, router};
+use evoke_controller::{Api, delete_ended};
 use evoke_store::{ActivationStore as _, FeedStore as _};
 use evoke_trigger_engine::{Clock, Steps};
 use tokio::{
@@ -51,7 +51,7 @@ pub(crate) async fn run(settings: Settings) -> Result<ExitCode, Failure> {
     let address = listener.local_addr()?;
     let metrics = settings.metrics_listen.map(server::bind).transpose()?;
     let control = ControlSocket::bind(&directory)?;
-    let server = Server::new(router(Arc::clone(&parts.hub)), settings.connections, stop.clone());
+    let server = Server::new(Api::new(Arc::clone(&parts.hub)), settings.connections, stop.clone());
     parts.sandbox_api.serve_with(server.clone());
     let loaded = parts.hub.load().await?;
     tracing::info!(triggers = loaded.triggers, rules = loaded.rules, "entities loaded");
@@ -104,7 +104,7 @@ fn serve_operators(
     stop: &CancellationToken,
 ) -> std::io::Result<()> {
     let address = listener.local_addr()?;
-    let operators = server.with(operator_router(Arc::clone(&parts.hub)));
+    let operators = server.with(Api::operators(Arc::clone(&parts.hub)));
     operators.listen(listener, None, Share::Operators, stop.child_token());
     tracing::info!(%address, "metrics for operators");
     Ok(())

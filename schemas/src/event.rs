@@ -354,12 +354,15 @@ fn check_text(name: &str, text: &str) -> Result<(), EventError> {
         matches!(c, '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{fdd0}'..='\u{fdef}')
             || (c as u32) & 0xfffe == 0xfffe
     };
-    let short: String = name.chars().take(64).collect();
+    let wrong = |want| {
+        let name = name.chars().take(64).collect();
+        Err(EventError::Value { name, want })
+    };
     if text.len() > MAX_ATTRIBUTE_BYTES {
-        return Err(EventError::Value { name: short, want: "at most 8 KiB" });
+        return wrong("at most 8 KiB");
     }
     if text.chars().any(bad) {
-        return Err(EventError::Value { name: short, want: "text without control characters" });
+        return wrong("text without control characters");
     }
     Ok(())
 }

@@ -102,7 +102,7 @@ pub enum IngestEffect {
         /// Where to read.
         position: Position,
     },
-    /// Hand this to the log, in the order of the effects.
+    /// Hand this to the log, in the order of one step's effects; steps have none among them.
     Append {
         /// The batch.
         token: Token,

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use axum::{Router, body::Body};
+use axum::body::Body;
 use bytes::Bytes;
 use evoke_event_log::{MemoryLog, MemoryOptions};
 use evoke_feeds::{
@@ -22,10 +22,9 @@ use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
-use tower::ServiceExt as _;
 
 use crate::{
-    Config, Hub, HubParts, InvocationParts, Invocations, Records, Runner, Runners, System,
+    Api, Config, Hub, HubParts, InvocationParts, Invocations, Records, Runner, Runners, System,
 };
 
 /// OpenWhisk's well-known credential of `guest`.
@@ -35,7 +34,7 @@ pub(crate) const SYSTEM: &str = "789c46b1-71f6-4ed5-8c54-816aa4f8c502:abczO3xZCL
 
 /// A hub, and what it stands on.
 pub(crate) struct Bench {
-    pub(crate) router: Router,
+    pub(crate) api: Api,
     pub(crate) hub: Arc<Hub>,
     pub(crate) runner: Arc<Scripted>,
     folder: tempfile::TempDir,
@@ -258,7 +257,7 @@ impl Bench {
         });
         hub.load().await.unwrap();
         hub.set_ready();
-        Self { router: crate::router(Arc::clone(&hub)), hub, runner, folder }
+        Self { api: Api::new(Arc::clone(&hub)), hub, runner, folder }
     }
 
     /// The folder, when the hub is gone.
@@ -307,7 +306,7 @@ impl Bench {
                 request.header(header::CONTENT_LENGTH, body.len()).body(Body::from(body))
             }
         };
-        let answer = self.router.clone().oneshot(request.unwrap()).await.unwrap();
+        let answer = self.api.answer(request.unwrap()).await;
         let (parts, body) = answer.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8(bytes.to_vec()).unwrap();

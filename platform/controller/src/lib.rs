@@ -4,7 +4,7 @@
 //! numbers: [`rest::ApiError`] does.
 //!
 //! To add a REST collection: one file `rest/<plural>.rs` with `routes`, one line in
-//! [`rest::router`].
+//! `rest::routes`.
 
 #[cfg(test)]
 mod bench;
@@ -32,6 +32,6 @@ pub use hub::{Hub, HubParts, Loaded};
 pub use invocations::{InvocationParts, Invocations};
 pub use metrics::{Host, HostFacts, SpanCounts};
 pub use records::Records;
-pub use rest::{openapi, operator_router, router};
+pub use rest::{Api, openapi};
 pub use runner::{Runner, Runners};
 pub use system::System;

@@ -3,6 +3,7 @@
 mod actions;
 mod activations;
 mod answer;
+mod api;
 mod at;
 pub(crate) mod body;
 mod deadletters;
@@ -27,27 +28,17 @@ mod triggers;
 
 use std::sync::Arc;
 
-use axum::{Router, extract::State, middleware};
+use axum::{Router, extract::State};
 use http::{HeaderMap, Uri};
 
 use self::openapi::Routes;
-pub use self::{docs::openapi, error::ApiError, metrics::operator_router};
+pub use self::{api::Api, docs::openapi, error::ApiError};
 use crate::hub::Hub;
 pub(crate) use frame::BASE;
 
-/// The API over a hub. Serve it on as many listeners as there are.
-pub fn router(hub: Arc<Hub>) -> Router {
-    let measured = Arc::clone(&hub.http);
-    let api = routes()
-        .into_router()
-        .fallback(nowhere)
-        .method_not_allowed_fallback(nowhere)
-        .with_state(hub);
-    // The frame is around the whole router, not around its routes: only so it has the last word
-    // on the headers.
-    Router::new()
-        .fallback_service(api)
-        .layer(middleware::from_fn_with_state(measured, frame::frame))
+/// Every path over a hub.
+fn served(hub: Arc<Hub>) -> Router {
+    routes().into_router().fallback(nowhere).method_not_allowed_fallback(nowhere).with_state(hub)
 }
 
 /// Every path that there is.

@@ -20,6 +20,7 @@
 use std::num::NonZeroU64;
 use std::ops::Range;
 
+use bytes::BufMut as _;
 use evoke_schemas::Position;
 
 use crate::record::Stream;
@@ -157,22 +158,22 @@ impl Head {
         dedup: Option<NonZeroU64>,
         data: &[u8],
     ) -> Self {
-        let mut hash = [0; 16];
-        for (to, from) in hash.iter_mut().zip(blake3::hash(data).as_bytes()) {
-            *to = *from;
-        }
+        let hash = *blake3::hash(data).as_bytes().first_chunk().unwrap_or(&[0; 16]);
         let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
         Self { stream, partition, len, crc: crc32c::crc32c(data), dedup, hash }
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.stream.0.to_le_bytes());
-        out.extend_from_slice(&self.partition.to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(&self.len.to_le_bytes());
-        out.extend_from_slice(&self.crc.to_le_bytes());
-        out.extend_from_slice(&self.dedup.map_or(0, NonZeroU64::get).to_le_bytes());
-        out.extend_from_slice(&self.hash);
+        let mut bytes = [0; HEAD_LEN];
+        let mut fields = bytes.as_mut_slice();
+        fields.put_u16_le(self.stream.0);
+        fields.put_u16_le(self.partition);
+        fields.put_u32_le(0);
+        fields.put_u32_le(self.len);
+        fields.put_u32_le(self.crc);
+        fields.put_u64_le(self.dedup.map_or(0, NonZeroU64::get));
+        fields.put_slice(&self.hash);
+        out.extend_from_slice(&bytes);
     }
 
     fn read(bytes: &[u8; HEAD_LEN]) -> Self {
@@ -234,18 +235,15 @@ impl Header {
             Kind::Records => 0,
             Kind::Mark => 1,
         };
-        let parts = MAGIC
-            .into_iter()
-            .chain([VERSION, kind, 0, 0])
-            .chain(marker.0)
-            .chain(self.count.to_le_bytes())
-            .chain(self.data_len.to_le_bytes())
-            .chain(self.base.to_le_bytes())
-            .chain(self.group.to_le_bytes())
-            .chain(self.time_ms.to_le_bytes());
-        for (to, from) in bytes.iter_mut().zip(parts) {
-            *to = from;
-        }
+        let mut fields = bytes.as_mut_slice();
+        fields.put_slice(&MAGIC);
+        fields.put_slice(&[VERSION, kind, 0, 0]);
+        fields.put_slice(&marker.0);
+        fields.put_u32_le(self.count);
+        fields.put_u32_le(self.data_len);
+        fields.put_u64_le(self.base);
+        fields.put_u64_le(self.group);
+        fields.put_u64_le(self.time_ms);
         bytes
     }
 

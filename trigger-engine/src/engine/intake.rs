@@ -64,6 +64,9 @@ struct Waiter {
     counted: Option<(Arc<Intakes>, Way, usize)>,
 }
 
+/// What the core decided; with an answer, who waits for it.
+type Decided = Vec<(IngestEffect, Option<Waiter>)>;
+
 /// What one batch has outside the core.
 enum Work {
     /// With when it was handed over, nanoseconds since 1970.
@@ -100,7 +103,7 @@ impl Intake {
         let bytes = events.iter().map(|event| event.bytes).sum();
         let batch = Batch { events, feed };
         let (answer, receiver) = oneshot::channel();
-        let work = {
+        let effects = {
             let mut state = self.lock();
             state.last += 1;
             let token = state.last;
@@ -108,8 +111,9 @@ impl Intake {
             let counts = namespace.map(|namespace| state.counts_of(namespace));
             let counted = counts.zip(way).map(|(counts, way)| (counts, way, bytes));
             state.waiting.insert(token, Waiter { answer, counted });
-            self.step(&mut state, IngestInput::Submit { token, batch })
+            self.decide(&mut state, IngestInput::Submit { token, batch })
         };
+        let work = self.carry_out(effects);
         let appended = Driven { intake: Arc::clone(self), work, appended: None }.await;
         let answer = match receiver.await {
             Ok(answer) => answer,
@@ -140,13 +144,13 @@ impl Intake {
             Some(cap) => IngestInput::Close { namespace, cap },
             None => IngestInput::Open { namespace },
         };
-        let work = self.step(&mut self.lock(), input);
+        let work = self.step(input);
         debug_assert!(work.is_empty(), "opening and closing is done at once");
     }
 
     /// Takes nothing of anybody while that is full.
     pub(crate) fn set_shut(&self, cap: Option<Cap>) {
-        let work = self.step(&mut self.lock(), IngestInput::Shut(cap));
+        let work = self.step(IngestInput::Shut(cap));
         debug_assert!(work.is_empty(), "shutting is done at once");
     }
 
@@ -173,12 +177,30 @@ impl Intake {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn step(&self, state: &mut State, input: IngestInput) -> VecDeque<Work> {
+    fn step(&self, input: IngestInput) -> VecDeque<Work> {
+        let effects = self.decide(&mut self.lock(), input);
+        self.carry_out(effects)
+    }
+
+    fn decide(&self, state: &mut State, input: IngestInput) -> Decided {
         let mut effects = Vec::with_capacity(2);
         // A window of time must not close early because somebody set the clock.
         state.core.step(input, self.clock.steady_ms(), &mut effects);
+        let with_waiter = |effect| {
+            let waiter = match &effect {
+                IngestEffect::Answer { token, .. } => state.waiting.remove(token),
+                IngestEffect::Append { .. } | IngestEffect::Confirm { .. } => None,
+            };
+            (effect, waiter)
+        };
+        effects.into_iter().map(with_waiter).collect()
+    }
+
+    /// What the core decided, outside its lock: hashing what is appended takes longer than all
+    /// decisions.
+    fn carry_out(&self, effects: Decided) -> VecDeque<Work> {
         let mut work = VecDeque::new();
-        for effect in effects {
+        for (effect, waiter) in effects {
             match effect {
                 IngestEffect::Append { token, append } => {
                     work.push_back(Work::Sync(token, self.log.submit(append), now_ns()));
@@ -187,15 +209,13 @@ impl Intake {
                     let read = read_event(Arc::clone(&self.log), position);
                     work.push_back(Work::Read(token, position, Box::pin(read)));
                 }
-                IngestEffect::Answer { token, answer } => {
-                    if let Some(Waiter { answer: waiting, counted }) = state.waiting.remove(&token)
-                    {
-                        if let Some((counts, way, bytes)) = counted {
-                            counts.count(way, bytes, &answer);
-                        }
-                        // The submitter may be gone; the events are accepted none the less.
-                        drop(waiting.send(answer));
+                IngestEffect::Answer { answer, .. } => {
+                    let Some(Waiter { answer: waiting, counted }) = waiter else { continue };
+                    if let Some((counts, way, bytes)) = counted {
+                        counts.count(way, bytes, &answer);
                     }
+                    // The submitter may be gone; the events are accepted none the less.
+                    drop(waiting.send(answer));
                 }
             }
         }
@@ -266,7 +286,7 @@ impl Future for Driven {
                 },
             };
             this.work.pop_front();
-            let more = this.intake.step(&mut this.intake.lock(), input);
+            let more = this.intake.step(input);
             this.work.extend(more);
         }
         Poll::Ready(this.appended)

@@ -1,5 +1,7 @@
 //! Answers in their shape.
 
+use std::fmt::Display;
+
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use evoke_schemas::{ActivationId, Position};
@@ -83,10 +85,10 @@ pub(super) fn with_position(mut answer: Response, position: Position) -> Respons
 
 /// Serializes what is shown as text.
 pub(super) fn as_text<S: Serializer>(
-    text: &impl ToString,
+    text: &impl Display,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&text.to_string())
+    serializer.collect_str(text)
 }
 
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {

@@ -1,6 +1,6 @@
 //! Reading bodies: media type, bound, time.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::body::{Body, HttpBody as _};
 use bytes::{Bytes, BytesMut};
@@ -92,10 +92,14 @@ impl AsRef<[u8]> for Held {
 }
 
 /// The media type of a body without parameters, lower case; none for an empty body.
-pub(super) fn media_type(headers: &HeaderMap) -> String {
+pub(super) fn media_type(headers: &HeaderMap) -> Cow<'_, str> {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = value.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
-    essence.to_ascii_lowercase()
+    if essence.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        essence.to_ascii_lowercase().into()
+    } else {
+        essence.into()
+    }
 }
 
 /// The whole body, if it has at most `most` bytes and comes in time.
@@ -169,7 +173,7 @@ pub(super) fn expect_json(headers: &HeaderMap, body: &Bytes) -> Result<(), ApiEr
     if body.is_empty() {
         return Ok(());
     }
-    match media_type(headers).as_str() {
+    match media_type(headers).as_ref() {
         "application/json" => Ok(()),
         "" => Err(ApiError::ContentType("application/octet-stream".to_owned())),
         other => Err(ApiError::ContentType(other.to_owned())),

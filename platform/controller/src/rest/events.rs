@@ -248,8 +248,11 @@ impl Read {
 
     /// Whether each event of a batch is small enough; a single one came within its bound.
     fn check_sizes(&self, most: usize) -> Result<(), ApiError> {
+        if !self.batch {
+            return Ok(());
+        }
         let mut sizes = self.events.iter().map(Event::size).enumerate();
-        match sizes.find(|(_, bytes)| self.batch && *bytes > most) {
+        match sizes.find(|(_, bytes)| *bytes > most) {
             None => Ok(()),
             Some((index, bytes)) => Err(ApiError::PayloadTooLarge(format!(
                 "event {index} has {bytes} bytes, at most {most} are allowed"

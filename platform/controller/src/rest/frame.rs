@@ -3,8 +3,7 @@
 use std::{fmt, sync::Arc, time::Instant};
 
 use axum::{
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -33,19 +32,22 @@ const RESERVED: &str = "sid_";
 const MAX_REQUEST_ID: usize = 128;
 
 /// Around every handler, and counted.
-pub(super) async fn frame(
-    State(measures): State<Arc<HttpMeasures>>,
+pub(super) async fn measured<A: Future<Output = Response>>(
+    measures: &HttpMeasures,
     request: Request,
-    next: Next,
+    handle: impl FnOnce(Request) -> A,
 ) -> Response {
     let (begun, method) = (Instant::now(), request.method().clone());
     let route = HttpMeasures::route(request.uri().path());
-    let answer = framed(request, next).await;
+    let answer = framed(request, handle).await;
     measures.answered(route, &method, answer.status().as_u16(), begun.elapsed());
     answer
 }
 
-async fn framed(mut request: Request, next: Next) -> Response {
+async fn framed<A: Future<Output = Response>>(
+    mut request: Request,
+    handle: impl FnOnce(Request) -> A,
+) -> Response {
     let id = RequestId::of(request.headers());
     let inside = is_inside(request.uri().path());
     let takes_json = takes_json(request.headers());
@@ -56,7 +58,7 @@ async fn framed(mut request: Request, next: Next) -> Response {
         }
         _ => {
             request.extensions_mut().insert(id.clone());
-            next.run(request).await
+            handle(request).await
         }
     };
     if answer.status() != StatusCode::OK {

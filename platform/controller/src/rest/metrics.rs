@@ -25,8 +25,8 @@ pub(super) fn routes() -> Routes {
     )
 }
 
-/// What operators are shown on a listener of its own: it asks for no credentials.
-pub fn operator_router(hub: Arc<Hub>) -> Router {
+/// Every path that operators have.
+pub(super) fn operators(hub: Arc<Hub>) -> Router {
     let all = Operation::get("getAllMetrics", "Shows how the hub is.", of_hub).for_anybody();
     Routes::about("metrics")
         .at("/metrics", [all.answers(text())])

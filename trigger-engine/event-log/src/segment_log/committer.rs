@@ -40,6 +40,9 @@ struct InboxState {
     bytes: usize,
     /// Bytes of batches that wait in the core.
     waiting: usize,
+    /// The committer waits for inputs: who brings one rings. A bell costs a system call, heard or
+    /// not, so nobody rings while it works.
+    asleep: bool,
     closed: bool,
 }
 
@@ -79,22 +82,27 @@ impl Inbox {
             return false;
         }
         state.bytes += bytes;
-        state.inputs.push(Input::Submit { token: Token::Append(token), batch });
-        drop(state);
-        self.bell.notify_one();
+        self.put(state, Input::Submit { token: Token::Append(token), batch });
         true
     }
 
     /// Hands anything else over; `false` if the committer has stopped.
     pub(crate) fn send(&self, input: Input<Token>) -> bool {
-        let mut state = self.lock();
-        if state.closed {
-            return false;
+        let state = self.lock();
+        let open = !state.closed;
+        if open {
+            self.put(state, input);
         }
+        open
+    }
+
+    fn put(&self, mut state: MutexGuard<'_, InboxState>, input: Input<Token>) {
         state.inputs.push(input);
+        let asleep = std::mem::take(&mut state.asleep);
         drop(state);
-        self.bell.notify_one();
-        true
+        if asleep {
+            self.bell.notify_one();
+        }
     }
 
     /// Bytes on their way and waiting.
@@ -108,8 +116,10 @@ impl Inbox {
         let mut state = self.lock();
         state.waiting = waiting;
         if let Some(wait) = wait {
+            state.asleep = state.inputs.is_empty();
             let waited = self.bell.wait_timeout_while(state, wait, |state| state.inputs.is_empty());
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            state.asleep = false;
         }
         // Until the core has them they count as waiting there.
         state.waiting += std::mem::take(&mut state.bytes);

@@ -60,7 +60,7 @@ fn expect_format(headers: &HeaderMap, kind: &str) -> Result<(), ApiError> {
     let media = media_type(headers);
     match media.strip_prefix(kind) {
         Some("+json") => Ok(()),
-        _ => Err(ApiError::CloudEventFormat(media)),
+        _ => Err(ApiError::CloudEventFormat(media.into_owned())),
     }
 }
 
