@@ -8,6 +8,7 @@ pub mod activation;
 pub mod byte_size;
 pub mod event;
 pub mod feed;
+mod hex_text;
 mod json_schema;
 pub mod key_value;
 pub mod limits;

@@ -46,7 +46,7 @@ impl fmt::Debug for LogUid {
 
 impl fmt::Display for LogUid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        crate::hex_text::write(&self.0, f)
     }
 }
 

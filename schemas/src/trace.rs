@@ -129,19 +129,22 @@ impl SpanId {
     }
 }
 
+/// As long as what ids are derived from mostly is.
+const SEED_BYTES: usize = 96;
+
 /// 32 bytes that are never zeros at their begin, for all that anybody will see.
 fn hash(what: &[u8], seed: &[&[u8]]) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
+    let mut text = Vec::with_capacity(SEED_BYTES);
     for part in std::iter::once(&what).chain(seed) {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part);
+        text.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        text.extend_from_slice(part);
     }
-    *hasher.finalize().as_bytes()
+    *blake3::hash(&text).as_bytes()
 }
 
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        crate::hex_text::write(&self.0, f)
     }
 }
 
@@ -153,7 +156,7 @@ impl fmt::Debug for TraceId {
 
 impl fmt::Display for SpanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        crate::hex_text::write(&self.0, f)
     }
 }
 

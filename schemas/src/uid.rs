@@ -193,7 +193,7 @@ macro_rules! hex_text {
     ($name:ident) => {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&hex::encode(self.0))
+                crate::hex_text::write(&self.0, f)
             }
         }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::{Arc, PoisonError, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use redb::{Table, WriteTransaction};
@@ -17,9 +17,17 @@ use crate::{StoreError, disk};
 /// How long records wait that nobody waits for, so that one commit takes many.
 const LINGER: Duration = Duration::from_millis(25);
 
+/// Least time from the begin of a commit of many records to that of the next one. A commit costs
+/// about as much whatever it takes: where many wait, fewer commits take more.
+const SPACING: Duration = Duration::from_millis(5);
+/// From so many records on a commit is of many.
+const MANY: usize = 16;
+
 /// Commits until the store is closed and all is durable, or a commit fails.
 pub(super) fn run(shared: &Shared) {
-    while let Some(batch) = next(shared) {
+    let mut not_before = None;
+    while let Some(batch) = next(shared, not_before) {
+        not_before = (batch.records.len() >= MANY).then(|| Instant::now() + SPACING);
         match commit(shared, &batch) {
             Ok(()) => {
                 shared.overlay().done(&batch);
@@ -36,13 +44,20 @@ pub(super) fn run(shared: &Shared) {
 }
 
 /// Waits for what there is to commit; none when the store is closed.
-fn next(shared: &Shared) -> Option<Batch> {
+fn next(shared: &Shared, not_before: Option<Instant>) -> Option<Batch> {
     let mut overlay = shared.overlay();
     let mut lingered = false;
     loop {
         match overlay.need() {
             Need::Stop => return None,
-            Need::Now => return Some(overlay.batch()),
+            Need::Now => {
+                let early = not_before.map_or(Duration::ZERO, until);
+                if early.is_zero() {
+                    return Some(overlay.batch());
+                }
+                let waited = shared.work.wait_timeout(overlay, early);
+                (overlay, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            }
             Need::Soon if lingered => return Some(overlay.batch()),
             Need::Soon => {
                 let waited = shared.work.wait_timeout(overlay, LINGER);
@@ -55,6 +70,10 @@ fn next(shared: &Shared) -> Option<Batch> {
             }
         }
     }
+}
+
+fn until(at: Instant) -> Duration {
+    at.saturating_duration_since(Instant::now())
 }
 
 fn commit(shared: &Shared, batch: &Batch) -> Result<(), StoreError> {
