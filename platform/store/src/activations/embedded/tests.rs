@@ -45,6 +45,21 @@ async fn staging_waits_for_room_and_the_overlay_stays_bounded() {
 }
 
 #[tokio::test]
+async fn what_follows_a_commit_of_many_is_committed_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    for round in [0, 100] {
+        for id in 0..64 {
+            store.stage(&record("guest", round + id, 5, "a")).await.unwrap();
+        }
+        store.flush().await.unwrap();
+        store.stage(&record("guest", round + 64, 5, "a")).await.unwrap();
+        store.flush().await.unwrap();
+        assert_eq!(store.shared.overlay().bytes(), 0);
+    }
+}
+
+#[tokio::test]
 async fn an_erased_record_is_nowhere_in_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("activations.redb");
