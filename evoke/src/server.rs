@@ -7,7 +7,7 @@ mod unstalled;
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use evoke_controller::Api;
-use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -61,14 +61,6 @@ pub(crate) enum Share {
     Sandbox,
     /// The listener of the operators' metrics.
     Operators,
-}
-
-/// How a connection ends that the hub ends.
-enum End {
-    /// When the request under way is answered.
-    Finished,
-    /// At once.
-    Broken,
 }
 
 /// The API's own listener, ready to be served.
@@ -193,24 +185,19 @@ impl Server {
         let connection = http.serve_connection(TokioIo::new(Unstalled::new(stream)), service);
         tokio::pin!(connection);
         // Looked at when one of them happens, not at each turn of each request.
-        let mut ends: FuturesUnordered<_> = [
-            self.stop.cancelled().map(|()| End::Finished).boxed(),
-            until.cancelled().map(|()| End::Broken).boxed(),
-            guest.leave.cancelled().map(|()| End::Broken).boxed(),
-        ]
-        .into_iter()
-        .collect();
+        let ends = [self.stop.cancelled(), until.cancelled(), guest.leave.cancelled()];
+        let mut ends: FuturesUnordered<_> = ends.into_iter().map(Box::pin).collect();
         let ended = tokio::select! {
             biased;
             ended = connection.as_mut() => ended,
-            Some(end) = ends.next() => match end {
+            Some(()) = ends.next() => {
                 // A stop ends a listener too; requests under way are finished all the same.
-                End::Finished => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
+                if !self.stop.is_cancelled() {
+                    return;
                 }
-                End::Broken => return,
-            },
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection broke off");
