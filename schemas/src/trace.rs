@@ -129,17 +129,14 @@ impl SpanId {
     }
 }
 
-/// As long as what ids are derived from mostly is.
-const SEED_BYTES: usize = 96;
-
 /// 32 bytes that are never zeros at their begin, for all that anybody will see.
 fn hash(what: &[u8], seed: &[&[u8]]) -> [u8; 32] {
-    let mut text = Vec::with_capacity(SEED_BYTES);
+    let mut hasher = blake3::Hasher::new();
     for part in std::iter::once(&what).chain(seed) {
-        text.extend_from_slice(&(part.len() as u64).to_le_bytes());
-        text.extend_from_slice(part);
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
     }
-    *blake3::hash(&text).as_bytes()
+    *hasher.finalize().as_bytes()
 }
 
 impl fmt::Display for TraceId {

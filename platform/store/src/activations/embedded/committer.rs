@@ -17,17 +17,35 @@ use crate::{StoreError, disk};
 /// How long records wait that nobody waits for, so that one commit takes many.
 const LINGER: Duration = Duration::from_millis(25);
 
-/// Least time from the begin of a commit of many records to that of the next one. A commit costs
-/// about as much whatever it takes: where many wait, fewer commits take more.
+/// Least time from the begin of a commit of many records to that of the next one. Part of what a
+/// commit costs, the state of the file's allocator, does not depend on how many records it takes.
 const SPACING: Duration = Duration::from_millis(5);
 /// From so many records on a commit is of many.
 const MANY: usize = 16;
 
+/// When the next commit may begin.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    not_before: Option<Instant>,
+}
+
+impl Pace {
+    /// After a commit of so many records that began then.
+    fn after(records: usize, begun: Instant) -> Self {
+        Self { not_before: (records >= MANY).then(|| begun + SPACING) }
+    }
+
+    /// How much too early it is.
+    fn early(self, now: Instant) -> Duration {
+        self.not_before.map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
+    }
+}
+
 /// Commits until the store is closed and all is durable, or a commit fails.
 pub(super) fn run(shared: &Shared) {
-    let mut not_before = None;
-    while let Some(batch) = next(shared, not_before) {
-        not_before = (batch.records.len() >= MANY).then(|| Instant::now() + SPACING);
+    let mut pace = Pace::default();
+    while let Some(batch) = next(shared, pace) {
+        pace = Pace::after(batch.records.len(), Instant::now());
         match commit(shared, &batch) {
             Ok(()) => {
                 shared.overlay().done(&batch);
@@ -44,14 +62,14 @@ pub(super) fn run(shared: &Shared) {
 }
 
 /// Waits for what there is to commit; none when the store is closed.
-fn next(shared: &Shared, not_before: Option<Instant>) -> Option<Batch> {
+fn next(shared: &Shared, pace: Pace) -> Option<Batch> {
     let mut overlay = shared.overlay();
     let mut lingered = false;
     loop {
         match overlay.need() {
             Need::Stop => return None,
             Need::Now => {
-                let early = not_before.map_or(Duration::ZERO, until);
+                let early = pace.early(Instant::now());
                 if early.is_zero() {
                     return Some(overlay.batch());
                 }
@@ -70,10 +88,6 @@ fn next(shared: &Shared, not_before: Option<Instant>) -> Option<Batch> {
             }
         }
     }
-}
-
-fn until(at: Instant) -> Duration {
-    at.saturating_duration_since(Instant::now())
 }
 
 fn commit(shared: &Shared, batch: &Batch) -> Result<(), StoreError> {
@@ -138,5 +152,20 @@ impl<'t> Tables<'t> {
         let bucket = self.bucket(layout::bucket_of(record.start))?;
         bucket.insert(record.key.as_slice(), record.value.as_slice())?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_commit_of_many_holds_the_next_one_and_not_for_long() {
+        let begun = Instant::now();
+        assert_eq!(Pace::default().early(begun), Duration::ZERO);
+        assert_eq!(Pace::after(MANY - 1, begun).early(begun), Duration::ZERO);
+        let many = Pace::after(MANY, begun);
+        assert_eq!(many.early(begun + SPACING / 5), SPACING * 4 / 5);
+        assert_eq!(many.early(begun + SPACING), Duration::ZERO);
     }
 }
